@@ -1,0 +1,161 @@
+"""The command line: every stage alone and all of them, one JSON object where it is asked for, exit codes that tell.
+
+Nothing heavy is imported before the settings hold: `--help` and a misspelt setting answer at once.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import signal
+import sys
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from personalake import __version__
+from personalake.errors import DeferredError, PersonalakeError
+
+_INTERRUPTED = 130
+
+_EPILOG = """exit codes: 0 done; 2 bad settings or input, nothing was paid; 3 deferred, run it again (endpoint, quota or
+budget); 4 another run works on this store; 130 interrupted, run it again; 1 anything else"""
+
+_COMMANDS = {
+    "run": "all stages: ingest, infer, dedup, synthesize, export, report",
+    "ingest": "read new corpus files into documents",
+    "infer": "ask who stands behind each new page (pays)",
+    "dedup": "keep the personas that repeat nobody",
+    "synthesize": "let the personas write the tasks' examples (pays)",
+    "export": "write the examples as files to train on",
+    "report": "write the HTML report",
+    "status": "what the store holds and how its last runs ended",
+    "hub": "show personas of the hub",
+    "rejects": "show what was refused, and why",
+    "tasks": "list and check the task files",
+}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; returns its exit code."""
+    arguments = _parser().parse_args(argv)
+    if arguments.command == "serve-offline":
+        from personalake.llm.offline import serve  # noqa: PLC0415 (see the module's first lines)
+
+        return serve(arguments)
+    signal.signal(signal.SIGTERM, _terminate)
+    try:
+        return _run(arguments)
+    except DeferredError as error:
+        return _fail(arguments, error, arguments.deferred_exit_code)
+    except PersonalakeError as error:
+        return _fail(arguments, error, error.exit_code)
+    except KeyboardInterrupt:
+        _say("interrupted: what was answered is kept; run the same command again to go on")
+        return _INTERRUPTED
+
+
+def _terminate(number: int, frame: object) -> None:
+    """A scheduler's SIGTERM ends a run as Ctrl-C does: replies that are under way are saved first."""
+    raise KeyboardInterrupt
+
+
+def _fail(arguments: argparse.Namespace, error: PersonalakeError, code: int) -> int:
+    if arguments.json:
+        known = {"error": str(error), "where": error.where, "cure": error.cure, "exit_code": code}
+        _print(json.dumps(known, ensure_ascii=False))
+    _say(f"personalake {arguments.command}: {error}")
+    return code
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="personalake",
+        description="Build a Persona Hub in a lakehouse: personas from a web corpus, and the data that they write.",
+        epilog=_EPILOG,
+    )
+    parser.add_argument("--version", action="version", version=f"personalake {__version__}")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    for name, what in _COMMANDS.items():
+        command = commands.add_parser(name, help=what, description=what, epilog=_EPILOG)
+        _add_common(command)
+        if name in ("run", "export"):
+            command.add_argument(
+                "--accept-licence", action="store_true", help="export also where a licence is unknown or non-commercial"
+            )
+        if name in ("hub", "rejects"):
+            command.add_argument("--where", help="SQL condition on the table's columns")
+            command.add_argument("--limit", type=int, default=20, help="rows shown (default 20)")
+    serve = commands.add_parser("serve-offline", help="start the embedded endpoint alone (rules, not a model)")
+    from personalake.llm.offline import add_arguments  # noqa: PLC0415 (loads no web server)
+
+    add_arguments(serve)
+    return parser
+
+
+def _add_common(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--config", default="conf/local.yaml", metavar="FILE", help="settings file (default %(default)s)"
+    )
+    command.add_argument(
+        "--set",
+        dest="overrides",
+        action="extend",
+        nargs="+",
+        default=[],
+        metavar="A.B=VALUE",
+        help="settings on top of it",
+    )
+    command.add_argument("--json", action="store_true", help="print one JSON object on stdout; all else goes to stderr")
+    command.add_argument("--verbose", action="store_true", help="show what Spark says")
+    command.add_argument(
+        "--deferred-exit-code",
+        type=int,
+        default=3,
+        metavar="N",
+        help="exit code where the rest has to wait (default 3)",
+    )
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    from personalake import settings as settings_module  # noqa: PLC0415 (see the module's first lines)
+
+    overrides = list(arguments.overrides)
+    if getattr(arguments, "accept_licence", False):
+        overrides.append("export.accept_licence=true")
+    settings, folder = settings_module.load(arguments.config, overrides)
+    from personalake.inputs import STAGES, read_inputs  # noqa: PLC0415 (as above)
+
+    command: str = arguments.command
+    stages = STAGES if command == "run" else (command,) if command in STAGES else ()
+    inputs = read_inputs(settings, folder, stages)
+    from personalake import show  # noqa: PLC0415 (this is where Spark's import begins)
+    from personalake.pipeline import execute  # noqa: PLC0415 (as above)
+
+    if command == "tasks":
+        return _finish(arguments, show.tasks(settings, folder))
+    if stages:
+        return _finish(arguments, execute(inputs, stages, verbose=arguments.verbose, say=_say))
+    showing: dict[str, Callable[..., Any]] = {
+        "status": show.status, "hub": show.hub, "rejects": show.rejects,
+    }  # fmt: skip
+    options = {name: getattr(arguments, name) for name in ("where", "limit") if hasattr(arguments, name)}
+    return _finish(arguments, showing[command](inputs, verbose=arguments.verbose, **options))
+
+
+def _finish(arguments: argparse.Namespace, shown: Any) -> int:  # noqa: ANN401 (a Shown; its module loads late)
+    _print(json.dumps(shown.data, ensure_ascii=False, default=str) if arguments.json else shown.text)
+    return 0
+
+
+def _print(text: str) -> None:
+    sys.stdout.write(f"{text}\n")
+    sys.stdout.flush()
+
+
+def _say(text: str) -> None:
+    sys.stderr.write(f"{text}\n")
+    sys.stderr.flush()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""From corpus files to pages: listing, reading, extraction, language, page filters, rows of the ingest stage."""

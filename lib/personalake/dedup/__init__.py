@@ -1,0 +1,1 @@
+"""Near-duplicate removal: token sets, candidate keys, exact verification, survivors with witnesses."""

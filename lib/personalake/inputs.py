@@ -1,0 +1,80 @@
+"""What the settings name, read and checked before Spark starts: models, tasks, taxonomy, the corpus's files."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from personalake import personas
+from personalake.corpus.files import CorpusFile, list_files
+from personalake.errors import InputError, SettingsError
+from personalake.llm.models import Models, Question
+from personalake.settings import Settings
+from personalake.synthesis.tasks import Task, load_task
+
+STAGES = ("ingest", "infer", "dedup", "synthesize", "export", "report")
+"""The stages in their order."""
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """What the settings name, read and checked before Spark starts."""
+
+    settings: Settings
+    models: Models
+    domains: tuple[str, ...]
+    tasks: tuple[tuple[Task, int], ...]
+    files: tuple[CorpusFile, ...] = field(repr=False)
+
+    def question(self, role: str, schema_name: str = "", schema: dict[str, Any] | None = None) -> Question:
+        """What is asked of the model that plays *role*."""
+        llm = self.settings.llm
+        settings = llm.role(role)
+        model = str(settings.model)
+        return Question(
+            label=llm.label or model,
+            role=settings,
+            abilities=self.models.of(model),
+            schema_name=schema_name,
+            response_schema=schema,
+            extra_body=llm.extra_body,
+        )
+
+
+def read_inputs(settings: Settings, folder: Path, stages: tuple[str, ...] = STAGES) -> Inputs:
+    """Read what *settings* name (beside them in *folder*); raises :class:`SettingsError` or :class:`InputError`."""
+    models = Models.load(Path(settings.llm.models) if settings.llm.models else folder / "models.yaml")
+    tasks = tuple((load_task(_task_file(t.task, folder)), t.target) for t in settings.synthesize.tasks)
+    names = [task.task for task, _ in tasks]
+    if len(set(names)) != len(names):
+        raise SettingsError("two task files bear the same name", where="synthesize.tasks", cure="rename one")
+    files: tuple[CorpusFile, ...] = ()
+    if "ingest" in stages:
+        if not settings.corpus.paths:
+            raise SettingsError("`corpus.paths` names nothing to read", cure="--set 'corpus.paths=[FOLDER]'")
+        files = tuple(list_files([os.path.expanduser(path) for path in settings.corpus.paths]))
+    return Inputs(settings, models, _domains(folder / "taxonomy.yaml"), tasks, files)
+
+
+def _task_file(name: str, folder: Path) -> Path:
+    file = Path(name) if name.endswith((".yaml", ".yml")) else folder / "tasks" / f"{name}.yaml"
+    if not file.is_file():
+        known = ", ".join(sorted(path.stem for path in (folder / "tasks").glob("*.yaml")))
+        raise InputError(
+            f"no task file {file}", where="synthesize.tasks", cure=f"known: {known}, or the path of your own"
+        )
+    return file
+
+
+def _domains(file: Path) -> tuple[str, ...]:
+    try:
+        found = yaml.safe_load(file.read_text(encoding="utf-8"))["domains"]
+    except (OSError, UnicodeDecodeError, yaml.YAMLError, KeyError, TypeError) as error:
+        raise InputError("holds no list `domains`", where=str(file), cure="copy it from the project's conf/") from error
+    if not isinstance(found, list) or len(set(found)) != len(found) or personas.OTHER in found:
+        raise InputError("`domains` must be a list of different names, without `other`", where=str(file))
+    return tuple(str(name) for name in found)

@@ -1,0 +1,1 @@
+"""Paid work: requests in, completions out, each paid for once."""

@@ -1,0 +1,162 @@
+"""A paying task's journal: every reply, in immutable Parquet segments, before anything else may fail.
+
+A segment's name says what is in it, so that progress and spending are read from a listing:
+`wave=W/part=P/attempt=A/<n>-<rows>-<tokens>-<microusd>.parquet`.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import io
+import threading
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from pyarrow import fs
+
+from personalake.llm.outcome import Kind, Outcome, Usage
+from personalake.work import Folder
+
+SCHEMA = pa.schema(
+    [
+        pa.field("request_key", pa.string(), nullable=False),
+        pa.field("stage", pa.string(), nullable=False),
+        pa.field("reply", pa.string()),
+        pa.field("reasoning", pa.string()),
+        pa.field("finish_reason", pa.string()),
+        pa.field("prompt_tokens", pa.int64()),
+        pa.field("completion_tokens", pa.int64()),
+        pa.field("reasoning_tokens", pa.int64()),
+        pa.field("cached_tokens", pa.int64()),
+        pa.field("cost_microusd", pa.int64()),
+        pa.field("model", pa.string(), nullable=False),
+        pa.field("model_answered", pa.string()),
+        pa.field("system_fingerprint", pa.string()),
+        pa.field("endpoint", pa.string(), nullable=False),
+        pa.field("request_id", pa.string()),
+        pa.field("attempts", pa.int32(), nullable=False),
+        pa.field("latency_ms", pa.int64()),
+        pa.field("error", pa.string()),
+        pa.field("error_detail", pa.string()),
+        pa.field("answered_at", pa.timestamp("us", tz="UTC"), nullable=False),
+    ]
+)
+"""A journaled reply: the columns of `completions` but `seq`."""
+
+
+@dataclass(frozen=True)
+class Segment:
+    """A finished segment, as its path tells."""
+
+    path: str
+    rows: int
+    tokens: int
+    microusd: int
+
+    @classmethod
+    def of(cls, path: str) -> Segment | None:
+        """Read a segment's path; null where it isn't one (a half-written file, somebody's else)."""
+        name = path.rsplit("/", 1)[-1]
+        numbers = name.removesuffix(".parquet").split("-")
+        if not name.endswith(".parquet") or len(numbers) != 4 or not all(n.isdigit() for n in numbers):  # noqa: PLR2004 (the name's four numbers)
+            return None
+        return cls(path, *(int(n) for n in numbers[1:]))
+
+
+def segments(folder: Folder) -> list[Segment]:
+    """Every finished segment below *folder*, sorted by path."""
+    return [s for s in (Segment.of(str(info.path)) for info in folder.files()) if s is not None]
+
+
+def record(
+    key: str, stage: str, label: str, endpoint: str, outcome: Outcome, attempts: int, latency_s: float
+) -> dict[str, Any]:
+    """One journal row for an outcome that ended a request."""
+    usage: Usage = outcome.usage
+    return {
+        "request_key": key,
+        "stage": stage,
+        "reply": outcome.reply,
+        "reasoning": outcome.reasoning,
+        "finish_reason": outcome.finish_reason,
+        "prompt_tokens": usage.prompt,
+        "completion_tokens": usage.completion,
+        "reasoning_tokens": usage.reasoning,
+        "cached_tokens": usage.cached,
+        "cost_microusd": usage.microusd,
+        "model": label,
+        "model_answered": outcome.model,
+        "system_fingerprint": outcome.fingerprint,
+        "endpoint": endpoint,
+        "request_id": outcome.request_id,
+        "attempts": attempts,
+        "latency_ms": round(latency_s * 1000),
+        "error": None if outcome.kind is Kind.ANSWERED else outcome.reason,
+        "error_detail": None if outcome.kind is Kind.ANSWERED else outcome.detail,
+        "answered_at": dt.datetime.now(dt.timezone.utc),
+    }
+
+
+class Journal:
+    """The journal of one attempt at one part of a wave."""
+
+    def __init__(self, wave: Folder, part: str, attempt: str) -> None:
+        self._part = wave / f"part={part}"
+        self._own = self._part / f"attempt={attempt}"
+        self._rows: list[dict[str, Any]] = []
+        self._n = 0
+        self._writing = threading.Lock()
+
+    def answered(self) -> set[str]:
+        """The keys that earlier attempts at this part have journaled: what must not be asked again."""
+        keys: set[str] = set()
+        for segment in segments(self._part):
+            table = pq.read_table(segment.path, columns=["request_key"], filesystem=self._part.filesystem)
+            keys.update(table.column(0).to_pylist())
+        return keys
+
+    def add(self, row: dict[str, Any]) -> None:
+        """Take a row; it is safe only after :meth:`flush`."""
+        self._rows.append(row)
+
+    @property
+    def unflushed(self) -> int:
+        """Rows that a crash would lose now."""
+        return len(self._rows)
+
+    def flush(self) -> None:
+        """Write the rows taken since the last flush as one segment; blocks, and does nothing where there are none."""
+        with self._writing:
+            rows, self._rows = self._rows, []
+            try:
+                self._write(rows)
+            except BaseException:
+                self._rows = rows + self._rows  # Paid for, and perhaps only this write failed: a later one may hold.
+                raise
+
+    def _write(self, rows: list[dict[str, Any]]) -> None:
+        if not rows:
+            return
+        table = pa.Table.from_pylist(rows, schema=SCHEMA)
+        tokens = sum(r["prompt_tokens"] + r["completion_tokens"] for r in rows)
+        paid = sum(r["cost_microusd"] for r in rows)
+        name = f"{self._n:06d}-{len(rows)}-{tokens}-{paid}.parquet"
+        self._n += 1
+        buffer = io.BytesIO()
+        pq.write_table(table, buffer, compression="zstd")
+        self._put(name, buffer.getvalue())
+
+    def _put(self, name: str, content: bytes) -> None:
+        self._own.make()
+        files = self._own.filesystem
+        if not isinstance(files, fs.LocalFileSystem):
+            # An object store shows an object whole or not at all; its "move" would be a second copy.
+            with files.open_output_stream(f"{self._own.path}/{name}") as stream:
+                stream.write(content)
+            return
+        beside = f"{self._own.path}/.{name}.part"
+        with files.open_output_stream(beside) as stream:
+            stream.write(content)
+        files.move(beside, f"{self._own.path}/{name}")

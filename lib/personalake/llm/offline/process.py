@@ -1,0 +1,242 @@
+"""The endpoint as a process of its own (or a thread, for tests and notebooks), and its command line."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import importlib
+import json
+import os
+import select
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import urllib.request
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any, cast
+
+from ...errors import PersonalakeError, SettingsError
+from .faults import FaultPlan, plan_of
+from .settings import CHAT_MODEL, OfflineSettings
+
+START_S = 60.0
+STOP_S = 5.0
+MODULE = "personalake.llm.offline"
+
+
+class OfflineEndpoint:
+    """A child process that serves for as long as this one lives; use as a context manager.
+
+    It ends when its stdin closes, and so even after ``kill -9`` of this process; Ctrl-C doesn't reach it, so that
+    replies in flight can be finished. *api_key_env* names the variable whose value is the only key accepted.
+    """
+
+    def __init__(
+        self,
+        *,
+        host: str = "127.0.0.1",
+        port: int = 0,
+        flaws: float = 0.04,
+        rpm: int = 0,
+        tpm: int = 0,
+        api_key_env: str | None = None,
+        faults: FaultPlan | None = None,
+        batch_seconds: float = 0.0,
+    ) -> None:
+        options = {"host": host, "port": port, "flaws": flaws, "rpm": rpm, "tpm": tpm, "batch-seconds": batch_seconds}
+        if api_key_env:
+            options["api-key-env"] = api_key_env
+        if faults:
+            options["faults"] = json.dumps(faults.to_json())
+        self._options = [f"--{name}={value}" for name, value in options.items()]
+        self._process: subprocess.Popen[bytes] | None = None
+        self._base_url = ""
+
+    @property
+    def base_url(self) -> str:
+        """The address for clients, ``http://HOST:PORT/v1``."""
+        return self._base_url
+
+    def __enter__(self) -> OfflineEndpoint:
+        self.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def start(self) -> None:
+        """Start the child and wait for its address; PersonalakeError where it doesn't come up."""
+        root = str(Path(__file__).resolve().parents[3])
+        paths = [root, *filter(None, [os.environ.get("PYTHONPATH")])]
+        process = subprocess.Popen(
+            [sys.executable, "-m", MODULE, "--stop-with-stdin", *self._options],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(paths)},
+            start_new_session=True,
+        )
+        self._process = process
+        assert process.stdout is not None
+        ready, _, _ = select.select([process.stdout], [], [], START_S)
+        line = process.stdout.readline() if ready else b""
+        if not line:
+            self.close()
+            raise PersonalakeError(
+                "the embedded endpoint did not start", where="llm.offline", cure=f"try it alone: python -m {MODULE}"
+            )
+        self._base_url = json.loads(line)["base_url"]
+
+    def ledger(self, *, ids: bool = True) -> dict[str, Any]:
+        """Return what the endpoint received, answered and billed (see :class:`.ledger.Ledger`)."""
+        return cast("dict[str, Any]", self._admin("ledger" if ids else "ledger?ids=0"))
+
+    def set_faults(self, plan: FaultPlan) -> None:
+        """Replace the fault plan while the endpoint runs."""
+        self._admin("faults", json.dumps(plan.to_json()).encode())
+
+    def _admin(self, path: str, data: bytes | None = None) -> object:
+        url = self._base_url.removesuffix("v1") + path
+        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # the endpoint is never behind a proxy
+        with opener.open(url, data=data, timeout=30) as response:
+            return json.load(response)
+
+    def close(self) -> None:
+        """End the child; safe to call again."""
+        process, self._process = self._process, None
+        if process is None:
+            return
+        if process.stdin is not None:
+            process.stdin.close()
+        try:
+            process.wait(STOP_S)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+        if process.stdout is not None:
+            process.stdout.close()
+
+
+@contextlib.contextmanager
+def serving(settings: OfflineSettings | None = None, host: str = "127.0.0.1") -> Iterator[str]:
+    """Serve from a thread of this process and give the base URL; for tests and notebooks."""
+    loop = asyncio.new_event_loop()
+    thread = threading.Thread(target=loop.run_forever, daemon=True)
+    thread.start()
+    app = importlib.import_module(f"{MODULE}.app")
+    starting = app.start(settings or OfflineSettings(), host, 0)
+    runner, port = asyncio.run_coroutine_threadsafe(starting, loop).result(START_S)
+    try:
+        yield _url(host, port)
+    finally:
+        asyncio.run_coroutine_threadsafe(runner.cleanup(), loop).result(STOP_S)
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join(STOP_S)
+        loop.close()
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options of ``personalake serve-offline``."""
+    parser.add_argument("--host", default="127.0.0.1", help="address to listen on; 0.0.0.0 for other machines")
+    parser.add_argument("--port", type=int, default=0, help="0 (the default) takes any free port")
+    parser.add_argument("--latency-ms", type=float, default=None, help="fixed latency; other kinds through --faults")
+    parser.add_argument("--flaws", type=float, default=0.04, help="share of deliberately bad replies")
+    parser.add_argument("--rpm", type=int, default=0, help="requests per minute, 0: no limit")
+    parser.add_argument("--tpm", type=int, default=0, help="tokens per minute, 0: no limit")
+    parser.add_argument("--api-key-env", default=None, help="variable that holds the only key accepted")
+    parser.add_argument("--faults", default="{}", help='fault plan, e.g. {"rates": {"429": 0.2, "500": 0.05}}')
+    parser.add_argument("--batch-seconds", type=float, default=0.0, help="how long a batch stays in each state")
+    parser.add_argument("--stop-with-stdin", action="store_true", help=argparse.SUPPRESS)
+
+
+def settings_of(args: argparse.Namespace) -> OfflineSettings:
+    """Return the settings that parsed options describe; SettingsError names what doesn't hold."""
+    raw = json.loads(args.faults) if args.faults.lstrip().startswith("{") and _is_json(args.faults) else args.faults
+    if args.latency_ms is not None and isinstance(raw, dict):
+        raw = {**raw, "latency": args.latency_ms}
+    keys: tuple[str, ...] = ()
+    if args.api_key_env:
+        key = os.environ.get(args.api_key_env, "")
+        if not key:
+            name = args.api_key_env
+            raise SettingsError(f"{name} is not set", where="--api-key-env", cure=f"export {name}=…")
+        keys = (key,)
+    plan = plan_of(raw, "--faults")
+    return OfflineSettings(args.flaws, args.rpm, args.tpm, keys, plan, batch_seconds=args.batch_seconds)
+
+
+def serve(args: argparse.Namespace) -> int:
+    """Serve until SIGINT or SIGTERM (or until stdin closes, for a child); return the exit code."""
+    try:
+        settings = settings_of(args)
+        asyncio.run(_serve(settings, args.host, args.port, stop_with_stdin=args.stop_with_stdin))
+    except PersonalakeError as error:
+        sys.stderr.write(f"personalake serve-offline: {error}\n")
+        return error.exit_code
+    except OSError as error:
+        where = f"{args.host}:{args.port}"
+        sys.stderr.write(f"personalake serve-offline: can't listen on {where}: {error.strerror or error}\n")
+        return 2
+    return 0
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run ``python -m personalake.llm.offline``."""
+    parser = argparse.ArgumentParser(prog="personalake serve-offline", description=(__doc__ or "").splitlines()[0])
+    add_arguments(parser)
+    return serve(parser.parse_args(argv))
+
+
+async def _serve(settings: OfflineSettings, host: str, port: int, *, stop_with_stdin: bool) -> None:
+    loop, stop = asyncio.get_running_loop(), asyncio.Event()
+    loop.add_signal_handler(signal.SIGTERM, stop.set)
+    if stop_with_stdin:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        threading.Thread(target=_watch_stdin, args=(loop, stop), daemon=True).start()
+    else:
+        loop.add_signal_handler(signal.SIGINT, stop.set)
+    runner, bound = await importlib.import_module(f"{MODULE}.app").start(settings, host, port)
+    url = _url(host, bound)
+    sys.stdout.write(json.dumps({"base_url": url}) + "\n")
+    sys.stdout.flush()
+    if not stop_with_stdin:
+        sys.stderr.write(f"{CHAT_MODEL} (rules, not a model) answers at {url}; Ctrl-C stops it\n")
+    await stop.wait()
+    await runner.cleanup()
+
+
+def _watch_stdin(loop: asyncio.AbstractEventLoop, stop: asyncio.Event) -> None:
+    while os.read(0, 4_096):
+        pass
+    loop.call_soon_threadsafe(stop.set)
+
+
+def _is_json(text: str) -> bool:
+    try:
+        json.loads(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _url(host: str, port: int) -> str:
+    """The address that other machines can use where the server listens on all."""
+    if host in ("0.0.0.0", "::"):
+        host = _own_address()
+    return f"http://[{host}]:{port}/v1" if ":" in host else f"http://{host}:{port}/v1"
+
+
+def _own_address() -> str:
+    """Return this machine's address on its default route; a UDP connect sends nothing."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.connect(("192.0.2.1", 9))
+        except OSError:
+            return "127.0.0.1"
+        return str(probe.getsockname()[0])

@@ -1,0 +1,128 @@
+"""Which rule answers a chat request, and what one choice of the reply is."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from .draw import Draw
+from .fill import json_reply
+from .personas import persona_reply
+from .problems import persona_in, problem_reply, program_reply, solution_reply
+from .settings import MAX_OUTPUT_TOKENS
+from .strict_schema import CANONICAL
+from .words import words_of
+from .writers import answer_reply, request_reply
+
+BYTES_PER_TOKEN = 4
+TOKENS_PER_MESSAGE = 4
+_PROGRAM = re.compile(r"\bprograms?\b", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class Choice:
+    """One reply: its text, how it ended, and what it cost in tokens."""
+
+    text: str
+    finish_reason: str
+    tokens: int
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A chat request as the rules see it; *variant* is the same for the same question under the same client id."""
+
+    system: str
+    user: str
+    schema: Mapping[str, Any] | None
+    json_object: bool
+    prompt_tokens: int
+    key: str
+
+
+def tokens_of(text: str) -> int:
+    """Return the endpoint's own count: one token for every four UTF-8 bytes, rounded up."""
+    return -(-len(text.encode("utf-8", "surrogatepass")) // BYTES_PER_TOKEN)
+
+
+def text_of(content: object) -> str:
+    """Return the text of a message's content: a string, or the text parts of a list."""
+    if isinstance(content, str):
+        return content
+    parts: Sequence[Any] = content if isinstance(content, list) else ()
+    return "".join(str(part.get("text", part.get("refusal", ""))) for part in parts)
+
+
+def asked(body: Mapping[str, Any], client_id: str) -> Asked:
+    """Return what a checked request asks; its key covers messages, schema and the client's request id."""
+    system: list[str] = []
+    user = ""
+    tokens = 0
+    digest = hashlib.blake2b(client_id.encode("utf-8", "surrogatepass"), digest_size=16)
+    for message in body["messages"]:
+        text, role = text_of(message.get("content")), message["role"]
+        raw = text.encode("utf-8", "surrogatepass")
+        digest.update(f"\0{role}\0{len(raw)}\0".encode())
+        digest.update(raw)
+        tokens += TOKENS_PER_MESSAGE - -len(raw) // BYTES_PER_TOKEN if raw else TOKENS_PER_MESSAGE
+        if role in ("system", "developer"):
+            system.append(text)
+        elif role == "user":
+            user = text
+    shape = body.get("response_format") or {"type": "text"}
+    if shape["type"] != "text":
+        digest.update(str(shape["type"]).encode())
+    schema = None
+    if shape["type"] == "json_schema":
+        schema = shape["json_schema"].get("schema") or {}
+        digest.update(CANONICAL.text(schema).encode())
+    key = digest.hexdigest()
+    return Asked("\n".join(system), user, schema, shape["type"] == "json_object", tokens, key)
+
+
+def choice(question: Asked, index: int, limit: int | None, stop: Sequence[str], flaws: float) -> Choice:
+    """Return reply number *index*, cut at *limit* tokens (finish_reason ``length``) or at a stop sequence."""
+    text = _reply(question, Draw(question.key, index), flaws)
+    for mark in stop:
+        text = text.partition(mark)[0]
+    limit = MAX_OUTPUT_TOKENS if limit is None else limit
+    raw = text.encode("utf-8", "surrogatepass")
+    if len(raw) > limit * BYTES_PER_TOKEN:
+        return Choice(raw[: limit * BYTES_PER_TOKEN].decode("utf-8", "ignore"), "length", limit)
+    return Choice(text, "stop", -(-len(raw) // BYTES_PER_TOKEN))
+
+
+def _reply(question: Asked, variant: Draw, flaws: float) -> str:
+    """Return the reply's text by the first rule that fits; a persona outranks what the system text mentions."""
+    schema, system, user = question.schema, question.system, question.user
+    if schema is not None:
+        if "personas" in schema.get("properties", {}):
+            return persona_reply(system, user, schema, variant, flaws)
+        return json_reply(schema, variant, words_of(user).keywords)
+    if question.json_object:
+        return json.dumps({"topic": words_of(user).slots(1, 1)[0], "answer": answer_reply(user, variant)})
+    persona = persona_in(user)
+    if persona is not None:
+        return _persona_text(system, user, persona, variant, flaws)
+    return _answer(system, user, variant)
+
+
+def _answer(system: str, user: str, variant: Draw) -> str:
+    if _PROGRAM.search(system):
+        return program_reply(user, variant)
+    return solution_reply(user, variant) if "\\boxed" in system else answer_reply(user, variant)
+
+
+def _persona_text(system: str, user: str, persona: str, variant: Draw, flaws: float) -> str:
+    flawed = variant.unit("flawed") < flaws
+    if flawed and variant.unit("flaw") < 1 / 3:
+        return ""
+    if "problem" in system.lower():
+        before, _, rest = user.partition("<persona>")
+        wishes = before + rest.partition("</persona>")[2]
+        return problem_reply(persona, wishes, variant, spoiled=flawed)
+    return request_reply(persona, variant, spoiled=flawed)

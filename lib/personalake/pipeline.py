@@ -1,0 +1,168 @@
+"""A run from its lease to its last row: endpoint, session, store, the stages in their order, the report.
+
+ingest → infer → dedup → synthesize (each task: write, answer) → export → report. Where no stage has anything new, the
+run's own row is the only commit.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from pyspark.errors import PySparkException
+from pyspark.sql import SparkSession
+
+from personalake.errors import DeferredError, InputError, PersonalakeError
+from personalake.inputs import STAGES, Inputs
+from personalake.lease import Lease
+from personalake.llm.complete import Completer
+from personalake.llm.offline import OfflineEndpoint, plan_of
+from personalake.report.gather import write_report
+from personalake.runs import Run
+from personalake.session import HURRIED, borrowed, open_session, refuse_speculation
+from personalake.settings import Settings, resolve_api_key
+from personalake.stages import WIRED, stage_name
+from personalake.store import Store, check_address
+from personalake.work import Folder, absolute, is_local
+
+_SMALL_BYTES = 32 * 1024 * 1024
+"""A corpus below this is read by a session that hurries (:data:`HURRIED`)."""
+
+
+@dataclass(frozen=True)
+class Done:
+    """What a command brought: an object for `--json`, and the same in words."""
+
+    data: dict[str, Any]
+    text: str
+
+
+def execute(
+    inputs: Inputs,
+    stages: tuple[str, ...],
+    *,
+    say: Callable[[str], None],
+    spark: SparkSession | None = None,
+    verbose: bool = False,
+) -> Done:
+    """Run *stages* in their order over the settings' store, and close the run whatever happens.
+
+    A session that is given stays open; without one, the active session is used or a new one started and stopped.
+
+    Raises :class:`DeferredError` where requests have to wait, :class:`LeaseHeldError` where another run is at work,
+    and any other :class:`PersonalakeError` for what stopped it; each after what was done is safe.
+    """
+    settings = inputs.settings
+    check_address(settings.store)
+    resolve_api_key(settings.llm.api_key, os.environ)
+    work = Folder(absolute(settings.store.work_path))
+    pays = any(stage in stages for stage in ("infer", "synthesize"))
+    began = time.monotonic()
+    with ExitStack() as stack:
+        lease = stack.enter_context(Lease(work, f"personalake {' '.join(stages) if stages != STAGES else 'run'}"))
+        base_url = stack.enter_context(_endpoint(settings)) if pays else settings.llm.base_url
+        if spark is None:
+            hurried = HURRIED if 0 < sum(file.size for file in inputs.files) < _SMALL_BYTES else {}
+            spark = open_session({**hurried, **settings.spark}, verbose=verbose, log=_log(work))
+            stack.callback(_stop, spark)
+        if pays:
+            refuse_speculation(spark)
+        store = Store(spark, settings.store).open()
+        stack.callback(store.clear_staged)
+        run = Run(
+            store, settings, lambda seq: Completer(store, lease, settings.llm, base_url, seq, settings.budget_usd)
+        )
+        run.say = run.completer.say = say
+        run.writing_stages = frozenset(stage_name(task, step) for task, _ in inputs.tasks for step in task.writing)
+        say(f"run {run.seq} on {store.address} (Spark was ready after {time.monotonic() - began:.1f} s)")
+        recovered = run.completer.recover()
+        if recovered:
+            say(f"{recovered:,} replies of an ended run were recovered from its journal")
+        return _stages(run, inputs, stages, stack)
+
+
+def _stages(run: Run, inputs: Inputs, stages: tuple[str, ...], stack: ExitStack) -> Done:
+    try:
+        for stage in stages:
+            if stage == "report":
+                continue
+            try:
+                WIRED[stage](run, inputs)
+            except InputError as error:
+                if stage != "export" or stages == ("export",):
+                    raise
+                run.warnings.append(f"export: {error}")
+                run.say(f"not exported: {error}")
+    except PySparkException as error:
+        where = f"{type(error).__name__}, in full in {_log(run.store.work)}"
+        raise PersonalakeError(f"Spark failed: {_last_words(error)}", where=where, cure=_AGAIN) from error
+    except PersonalakeError as error:
+        status: Literal["deferred", "failed"] = "deferred" if isinstance(error, DeferredError) else "failed"
+        run.end(status, str(error))
+        if "report" in stages and run.stages:
+            _report(run, inputs, status, str(error))
+        raise
+    report = _report(run, inputs, "done") if "report" in stages else None
+    run.end("done")
+    return _told(run, report)
+
+
+_AGAIN = "what was answered is kept; run again once the cause is gone"
+
+
+def _last_words(error: PySparkException) -> str:
+    """The line of a Spark error that names the cause: the end of a worker's traceback, or the first line."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    named = [line for line in lines if re.match(r"[\w.]*(Error|Exception)\b", line)]
+    return (named or lines or [type(error).__name__])[-1 if named else 0][:300]
+
+
+def _report(run: Run, inputs: Inputs, status: Literal["done", "deferred", "failed"], message: str = "") -> str | None:
+    """Write the report where anything happened since the last one; returns its address."""
+    settings = inputs.settings
+    path = Path(settings.report.path or absolute(f"{settings.store.path or settings.store.work_path}/report.html"))
+    if run.stages or not path.exists():
+        write_report(run, path, settings.report.samples, status, message)
+    return str(path)
+
+
+def _told(run: Run, report: str | None) -> Done:
+    data = {
+        "run_id": run.run_id,
+        "store": run.store.address,
+        "stages": [record.public() for record in run.stages],
+        "report": report,
+        "warnings": run.warnings,
+    }
+    lines = [] if run.stages else ["nothing new: no request was sent and no table changed but `runs`"]
+    lines += [f"tables: {run.store.address}"] + ([f"report: {report}"] if report else [])
+    return Done(data, "\n".join(lines))
+
+
+@contextmanager
+def _endpoint(settings: Settings) -> Iterator[str]:
+    """The endpoint's address; the embedded one runs as long as the context."""
+    if not settings.llm.offline:
+        yield settings.llm.base_url
+        return
+    offline = settings.offline
+    faults = plan_of({"latency": offline.latency_ms}, "offline.latency_ms")
+    with OfflineEndpoint(host=offline.host, port=offline.port, flaws=offline.flaws, faults=faults) as endpoint:
+        yield endpoint.base_url
+
+
+def _log(work: Folder) -> Path:
+    return Path(work.path if is_local(work.address) else tempfile.gettempdir()) / "spark.log"
+
+
+def _stop(spark: SparkSession) -> None:
+    """Stop the session that we started; one that somebody else did (a notebook's, a platform's) stays."""
+    if not borrowed(spark):
+        spark.stop()

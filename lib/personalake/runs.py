@@ -1,0 +1,324 @@
+"""The order of the stages, what each reads and lands, and the run records.
+
+A stage reads what is new to it (`seq` above what it last finished), writes rows under the run's `seq`, and closes with
+its row in `runs`. Cut off anywhere, the next run starts it again from its last finished `seq`; what it had already
+landed is recognised by its keys, and what it had already paid by `completions`.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
+
+from personalake import __version__
+from personalake.accept import ACCEPTED, DEFERRED, ITEM_REJECT, NONE_FOUND, REJECTED, content_id
+from personalake.errors import DeferredError, PersonalakeError
+from personalake.llm.complete import Completer, Spent
+from personalake.schemas import RUNS
+from personalake.settings import Settings
+from personalake.store import Store
+
+_COUNTS = (
+    "requests", "answered", "rejected", "deferred", "items", "accepted", "duplicates", "item_rejects", "none_found",
+    "sent", "prompt_tokens", "completion_tokens", "cost_microusd", "wasted_microusd", "reserved_microusd",
+)  # fmt: skip
+
+_LATE = "no answer in time"
+_OPEN = "open-run"
+
+
+@dataclass
+class StageRecord:
+    """One stage of one run: what `runs` keeps of it."""
+
+    stage: str
+    status: str = "done"
+    counts: dict[str, int] = field(default_factory=lambda: dict.fromkeys(_COUNTS, 0))
+    waste: dict[str, int] = field(default_factory=dict)
+    engine: dict[str, float] = field(default_factory=dict)
+    message: str | None = None
+    seconds: float = 0.0
+    began: float = field(default_factory=time.monotonic)
+    started_at: dt.datetime = field(default_factory=lambda: dt.datetime.now(dt.timezone.utc))
+
+    def add(self, **more: int) -> None:
+        """Add to the counts."""
+        for name, value in more.items():
+            self.counts[name] += value
+
+    def check(self) -> None:
+        """Hold the two identities; raises :class:`PersonalakeError` where a row was lost or counted twice."""
+        c = self.counts
+        if c["requests"] != c["answered"] + c["rejected"] + c["deferred"]:
+            raise self._broken("requests", "answered + rejected + deferred")
+        if c["items"] != c["accepted"] + c["duplicates"] + c["item_rejects"]:
+            raise self._broken("items", "accepted + duplicates + item_rejects")
+
+    def _broken(self, whole: str, parts: str) -> PersonalakeError:
+        return PersonalakeError(
+            f"{whole} ({self.counts[whole]}) isn't {parts}: {self.counts}",
+            where=f"stage {self.stage}",
+            cure="nothing is lost: the stage isn't closed, and the next run does it again; please report this",
+        )
+
+    def public(self) -> dict[str, Any]:
+        """The stage as `--json` prints it."""
+        c = self.counts
+        names = [n for n in _COUNTS if not n.endswith("_microusd")]
+        return {
+            "stage": self.stage,
+            **{name: c[name] for name in names},
+            "cost_usd": c["cost_microusd"] / 1e6,
+            "wasted_usd": c["wasted_microusd"] / 1e6,
+            "seconds": round(self.seconds, 1),
+            "status": self.status,
+        }
+
+
+class Run:
+    """One run over one store: its number, its stages so far, and how they are closed."""
+
+    def __init__(self, store: Store, settings: Settings, completer: Callable[[int], Completer]) -> None:
+        self.store, self.settings = store, settings
+        # Written before the first row of a run and deleted behind its last one: where it stands, a run was cut off, and
+        # what it landed has to be told from what is new. Without it no append needs to look.
+        self.resumes = store.work.read(_OPEN) is not None
+        store.work.write(_OPEN, b"")
+        runs = store.read("runs").groupBy("stage").agg({"seq": "max", "through_seq": "max"})
+        newest = runs.collect() if store.exists("runs") else []
+        self._through = {row["stage"]: int(row["max(through_seq)"]) for row in newest}
+        self.seq = 1 + max((int(row["max(seq)"]) for row in newest), default=0)
+        self.run_id = content_id("run", store.store_id, self.seq)
+        self.completer = completer(self.seq)
+        self.stages: list[StageRecord] = []
+        self.warnings: list[str] = []
+        self.writing_stages: frozenset[str] = frozenset()
+        self.say: Callable[[str], None] = lambda _: None
+        self._started = time.monotonic()
+        self.started_at = dt.datetime.now(dt.timezone.utc)
+
+    @property
+    def seconds(self) -> float:
+        """Wall-clock seconds of the run so far."""
+        return time.monotonic() - self._started
+
+    def through(self, stage: str) -> int:
+        """The last `seq` that *stage* has finished with; 0 where it never ran."""
+        return self._through.get(stage, 0)
+
+    def has_news(self, stage: str, source: str) -> bool:
+        """Whether *source*, the stage before *stage*, has finished what *stage* hasn't; told without a query."""
+        return self.through(source) > self.through(stage)
+
+    def fresh(self, table: str, stage: str) -> DataFrame:
+        """The rows of *table* that *stage* hasn't finished with."""
+        return self.store.read(table, after_seq=self.through(stage))
+
+    def append(self, table: str, rows: DataFrame, stage: str) -> None:
+        """Append what *stage* made, less what an earlier, cut-off try at it has landed."""
+        if self.resumes:
+            self.store.append_new(table, rows, self.seq, after_seq=self.through(stage))
+        else:
+            self.store.append(table, rows, self.seq)
+
+    def close(self, *records: StageRecord) -> None:
+        """Check the identities of stages and land their rows in `runs`, in one commit.
+
+        Raises :class:`DeferredError` where one of them has requests that have to wait.
+        """
+        self._bill([record for record in records if record.counts["requests"]])
+        for record in records:
+            record.check()
+            record.seconds = time.monotonic() - record.began
+            if record.counts["deferred"]:
+                record.status = "deferred"
+        self._land(*records)
+        for record in records:
+            self._through[record.stage] = self.seq
+            self.stages.append(record)
+            self.say(summary(record))
+        for record in records:
+            if record.status == "deferred":
+                raise DeferredError(
+                    f"{record.counts['deferred']} requests of {record.stage} have to wait: {record.message or _LATE}",
+                    where=self.settings.llm.base_url,
+                    cure="run again to go on; nothing that was answered is asked again",
+                )
+
+    def end(self, status: str, message: str | None = None) -> None:
+        """Land the run's own row; unless it failed, nothing of it is left half done."""
+        whole = StageRecord("run", status=status, message=message, started_at=self.started_at)
+        whole.seconds = time.monotonic() - self._started
+        for record in self.stages:
+            whole.add(**{n: record.counts[n] for n in _COUNTS if n in ("sent",) or n.endswith(("tokens", "_microusd"))})
+        self._land(whole, settings=json.dumps(self.settings.shaping_rows(), sort_keys=True))
+        if status != "failed":
+            self.store.work.delete_file(_OPEN)
+
+    def _land(self, *records: StageRecord, settings: str | None = None) -> None:
+        if not records:
+            return
+        rows = [
+            {
+                "run_id": self.run_id,
+                "stage": record.stage,
+                "status": record.status,
+                "through_seq": self.seq,
+                **record.counts,
+                "waste": record.waste,
+                "engine": record.engine,
+                "started_at": record.started_at,
+                "seconds": record.seconds,
+                "settings_hash": self.settings.hash,
+                "settings": settings,
+                "message": record.message,
+                "version": __version__,
+            }
+            for record in records
+        ]
+        names = [name for name in RUNS.names if name != "seq"]
+        schema = ", ".join(f"{c.name} {c.type}" for c in RUNS.columns if c.name != "seq")
+        values = [tuple(row[name] for name in names) for row in rows]
+        self.store.append("runs", self.store.spark.createDataFrame(values, schema), self.seq)
+
+    def land_outcomes(self, record: StageRecord, outcomes: DataFrame, table: str, step: str, spent: Spent) -> DataFrame:
+        """Land a paid step's outcome rows: the accepted in *table*, the rest in `rejects` and `pending`; count all.
+
+        Returns the accepted rows.
+        """
+        stage = record.stage
+        rows = self.store.stage(outcomes, f"{stage}-outcomes")
+        counts = self._count(record, rows)
+        record.add(sent=spent.sent, reserved_microusd=spent.reserved_microusd, **counts)
+        if spent.repeated_microusd:
+            record.waste["repeated"] = record.waste.get("repeated", 0) + spent.repeated_microusd
+        record.engine = spent.figures()
+        record.message = spent.stopped or record.message
+        accepted = rows.where(rows["kind"] == ACCEPTED).select("item.*")
+        if counts["accepted"]:
+            self.append(table, accepted, stage)
+        if counts["item_rejects"] or counts["rejected"]:
+            self.append("rejects", self._rejects(rows, stage), stage)
+        self._keep_pending(rows, stage, step, record)
+        return accepted
+
+    def _count(self, record: StageRecord, rows: DataFrame) -> dict[str, int]:
+        """Count outcome rows by what became of them, and what was paid in vain by its cause."""
+        found = (
+            rows.groupBy("kind", F.when(rows["wasted_microusd"] > 0, F.coalesce("reason", "kind")).alias("cause"))
+            .agg(
+                F.count("*").alias("rows"),
+                F.sum(F.col("first").cast("long")).alias("requests"),
+                F.sum("wasted_microusd").alias("wasted"),
+            )
+            .collect()
+        )
+        for row in found:
+            if row["cause"] and row["wasted"]:
+                record.waste[row["cause"]] = record.waste.get(row["cause"], 0) + int(row["wasted"])
+
+        def total(column: str, *kinds: str) -> int:
+            return sum(int(row[column] or 0) for row in found if row["kind"] in kinds)
+
+        return {
+            "requests": total("requests", ACCEPTED, ITEM_REJECT, NONE_FOUND, REJECTED, DEFERRED),
+            "answered": total("requests", ACCEPTED, ITEM_REJECT, NONE_FOUND),
+            "rejected": total("requests", REJECTED),
+            "deferred": total("requests", DEFERRED),
+            "items": total("rows", ACCEPTED, ITEM_REJECT),
+            "accepted": total("rows", ACCEPTED),
+            "item_rejects": total("rows", ITEM_REJECT),
+            "none_found": total("rows", NONE_FOUND),
+        }
+
+    def _bill(self, records: list[StageRecord]) -> None:
+        """What the stages paid, from the rows that they paid for: accumulators and counters may count twice.
+
+        Counted from each stage's last finished run, so that what a run paid before it was cut off is billed as well.
+        """
+        if not records:
+            return
+        names = ("prompt_tokens", "completion_tokens", "cost_microusd")
+        since = {record.stage: self.through(record.stage) for record in records}
+        completions = self.store.read("completions", after_seq=min(since.values()))
+        sums = (
+            completions.where(completions["stage"].isin(*since))
+            .groupBy("stage", "seq")
+            .agg(*(F.sum(name).alias(name) for name in names))
+            .collect()
+        )
+        for record in records:
+            own = [row for row in sums if row["stage"] == record.stage and row["seq"] > since[record.stage]]
+            for name in names:
+                record.counts[name] = sum(int(row[name] or 0) for row in own)
+            record.add(cost_microusd=record.waste.get("repeated", 0))
+            record.counts["wasted_microusd"] = sum(record.waste.values())
+
+    def _rejects(self, rows: DataFrame, stage: str) -> DataFrame:
+        item = F.concat_ws("#", "origin_id", "ordinal")
+        input_key = F.when(F.col("kind") == ITEM_REJECT, item).otherwise(F.col("origin_id"))
+        usage = ("prompt_tokens", "completion_tokens", "reasoning_tokens", "cached_tokens", "cost_microusd")
+        whole = F.col("kind") == REJECTED
+        return rows.where(F.col("kind").isin(REJECTED, ITEM_REJECT)).select(
+            F.sha2(F.concat_ws("|", F.lit(stage), input_key, "reason"), 256).alias("reject_id"),
+            F.lit(stage).alias("stage"),
+            "reason",
+            "detail",
+            input_key.alias("input_key"),
+            F.lit(None).cast("string").alias("path"),
+            F.lit(None).cast("long").alias("offset"),
+            "raw",
+            "request_key",
+            "request_id",
+            *(F.when(whole, F.col(name)).alias(name) for name in usage),
+        )
+
+    def _keep_pending(self, rows: DataFrame, stage: str, step: str, record: StageRecord) -> None:
+        """Keep this stage's unanswered requests, and only those; one commit, and none where nothing waited or waits."""
+        before = self.store.read("pending")
+        kept = self.store.exists("pending") and not before.where(before["stage"] == stage).isEmpty()
+        if not record.counts["deferred"] and not kept:
+            return
+        waiting = rows.where(rows["kind"] == DEFERRED).select(
+            "request_key",
+            F.lit(stage).alias("stage"),
+            F.lit(step).alias("step"),
+            "origin_id",
+            "sample",
+            "prompt_id",
+            "body",
+            F.lit(record.message or _LATE).alias("reason"),
+        )
+        self.store.replace("pending", waiting, self.seq, where=f"stage = '{stage}'")
+
+    def remember_prompts(self, prompts: Iterable[tuple[str, str, str, str | None]]) -> None:
+        """Land those prompt versions (id, name, template, schema) that the store doesn't know yet."""
+        known = {row[0] for row in self.store.read("prompts").select("prompt_id").collect()}
+        new = [(*prompt, None) for prompt in prompts if prompt[0] not in known]
+        if new:
+            schema = "prompt_id string, name string, template string, response_schema string, shots string"
+            self.store.append("prompts", self.store.spark.createDataFrame(new, schema), self.seq)
+
+
+def summary(record: StageRecord) -> str:
+    """A stage in one line, for a terminal."""
+    c = record.counts
+    parts = []
+    if c["requests"]:
+        parts.append(f"{c['requests']:,} requests ({c['sent']:,} sent)")
+    parts.append(f"{c['items']:,} in, {c['accepted']:,} kept")
+    parts += [
+        f"{c[n]:,} {label}"
+        for n, label in (("duplicates", "repeats"), ("item_rejects", "refused"), ("deferred", "waiting"))
+        if c[n]
+    ]
+    if c["cost_microusd"]:
+        parts.append(f"${c['cost_microusd'] / 1e6:.4f}")
+    return f"{record.stage:<28} {' · '.join(parts)} · {record.seconds:.1f} s"

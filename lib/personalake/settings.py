@@ -1,0 +1,372 @@
+"""Typed settings: one YAML file, `--set a.b=c` on top, checked before anything starts.
+
+Unknown keys are refused with the nearest known one. Each field's description is the text that `conf/README.md` shows.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic_core import ErrorDetails
+
+from personalake.errors import SettingsError, nearest
+
+OFFLINE = "offline"
+"""The `llm.base_url` that starts the embedded endpoint."""
+
+
+class _Group(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+class StoreSettings(_Group):
+    """Where the tables lie."""
+
+    path: str | None = Field(None, description="Folder or object-store prefix of the Delta tables.")
+    catalog: str | None = Field(None, description="Catalog of the tables, with `schema`, instead of `path`.")
+    schema_: str | None = Field(None, alias="schema", description="Schema of the tables in `catalog`.")
+    work: str | None = Field(
+        None,
+        description="Folder of journals, frozen requests and the lease; default `<path>/_work`; needed with `catalog`.",
+    )
+
+    @model_validator(mode="after")
+    def _one_address(self) -> StoreSettings:
+        if bool(self.path) == bool(self.catalog and self.schema_):
+            raise ValueError("give either `path`, or `catalog` and `schema`")
+        if not self.path and not self.work:
+            raise ValueError("`work` (a folder or volume) is required with `catalog`")
+        return self
+
+    @property
+    def work_path(self) -> str:
+        """The work folder, given or by default."""
+        return self.work or f"{str(self.path).rstrip('/')}/_work"
+
+
+class CorpusSettings(_Group):
+    """What is read, and which pages are kept."""
+
+    paths: list[str] = Field(default_factory=list, description="Files and folders of WARC, WET and JSONL.")
+    licence: str | None = Field(None, description="Licence of the pages that state none themselves; null: unknown.")
+    min_chars: int = Field(200, ge=1, description="A page with fewer characters of text is refused (`too_short`).")
+    max_chars: int = Field(
+        100_000, ge=200, description="A page's text is cut here, at a paragraph or sentence where there is one."
+    )
+    max_record_bytes: int = Field(
+        16 * 1024 * 1024, ge=1024, description="A record that is or unpacks to more is refused (`too_large`)."
+    )
+
+
+class ApiKeySettings(_Group):
+    """Where each worker finds the endpoint's key; the key itself never travels."""
+
+    env: str | None = Field(None, description="Environment variable that holds the key, on every worker.")
+    file: str | None = Field(None, description="File that holds the key, on every worker; read again when it changes.")
+
+    @model_validator(mode="after")
+    def _at_most_one(self) -> ApiKeySettings:
+        if self.env and self.file:
+            raise ValueError("give `env` or `file`, not both")
+        return self
+
+
+class RoleSettings(_Group):
+    """The model that plays a role, and its parameters; what is left out comes from `llm`."""
+
+    model: str | None = Field(None, description="Model; default `llm.model`.")
+    temperature: float | None = Field(None, ge=0, le=2, description="Sampling temperature; left out where null.")
+    top_p: float | None = Field(None, gt=0, le=1, description="Nucleus sampling; left out where null.")
+    max_tokens: int = Field(
+        1024, ge=16, description="Most tokens of a reply: what is reserved, and the worst case of a plan."
+    )
+    extra_body: dict[str, Any] = Field(
+        default_factory=dict, description="More request parameters, as the endpoint names them."
+    )
+
+
+class LlmSettings(_Group):
+    """The endpoint, and how hard it may be used."""
+
+    base_url: str = Field(
+        OFFLINE, description="Base URL of an OpenAI-compatible endpoint, or `offline` for the embedded one."
+    )
+    model: str = Field("offline-rules", min_length=1, description="Model asked where a role names none.")
+    label: str | None = Field(
+        None, description="Your own name for this deployment, part of every request key; default: the model's name."
+    )
+    api_key: ApiKeySettings = Field(
+        default_factory=lambda: ApiKeySettings.model_validate({}), description="Where the key is found."
+    )
+    headers: dict[str, str] = Field(default_factory=dict, description="More HTTP headers (never a key).")
+    extra_body: dict[str, Any] = Field(default_factory=dict, description="More parameters for every request.")
+    ca_file: str | None = Field(None, description="PEM file of the certificate authority of a private endpoint.")
+    models: str | None = Field(
+        None, description="File of models' abilities and prices; default `models.yaml` beside the settings."
+    )
+    roles: dict[str, RoleSettings] = Field(
+        default_factory=dict, description="Role to model and parameters (`infer`, `writer`, ...)."
+    )
+    run_on: Literal["tasks", "driver"] = Field(
+        "tasks", description="Where calls are made: in Spark's tasks or in the driver."
+    )
+    tasks: int | None = Field(
+        None, ge=1, description="Spark tasks that call at once; default: the session's default parallelism."
+    )
+    in_flight: int = Field(64, ge=1, description="Most requests in flight at once, over all tasks.")
+    requests_per_minute: int | None = Field(None, ge=1, description="Most requests a minute, over all tasks.")
+    tokens_per_minute: int | None = Field(
+        None, ge=1, description="Most tokens a minute (prompt and reply), over all tasks."
+    )
+    max_attempts: int = Field(6, ge=1, description="Sends of one request in one run before it is deferred.")
+    timeout_s: float = Field(600.0, gt=0, description="Seconds that one send may take.")
+    wave_rows: int = Field(20_000, ge=1, description="Requests of one wave: what is committed at once.")
+    flush_s: float = Field(
+        1.0, gt=0, description="A task writes its replies to the journal at least this often, in seconds."
+    )
+    flush_rows: int = Field(256, ge=1, description="A task writes its replies to the journal after this many.")
+
+    @property
+    def offline(self) -> bool:
+        """Whether the embedded endpoint answers."""
+        return self.base_url == OFFLINE
+
+    def role(self, name: str) -> RoleSettings:
+        """The settings of role *name*, the model filled in."""
+        role = self.roles.get(name, RoleSettings.model_validate({}))
+        return role.model_copy(update={"model": role.model or self.model})
+
+
+class OfflineSettings(_Group):
+    """The embedded endpoint (only where `llm.base_url` is `offline`)."""
+
+    host: str = Field("127.0.0.1", description="Address it listens on; the driver's own address for a cluster.")
+    port: int = Field(0, ge=0, le=65535, description="Port; 0 takes a free one.")
+    latency_ms: float = Field(20.0, ge=0, description="Milliseconds that each reply takes.")
+    flaws: float = Field(
+        0.04, ge=0, le=1, description="Share of replies with a planted flaw, so that checks have work."
+    )
+
+
+class InferSettings(_Group):
+    """Text-to-persona."""
+
+    personas_per_page: int = Field(3, ge=1, le=10, description="Most personas that a page may bring.")
+    granularity: Literal["coarse", "fine"] = Field("fine", description="How specific a persona shall be.")
+    max_page_chars: int = Field(
+        6_000, ge=200, description="Characters of a page that the model sees, cut at a sentence."
+    )
+    min_chars: int = Field(30, ge=1, description="A shorter persona is refused (`too_short`).")
+    max_chars: int = Field(600, ge=30, description="A longer persona is refused (`too_long`).")
+
+
+class DedupSettings(_Group):
+    """Which personas count as repeats."""
+
+    method: Literal["minhash"] = Field(
+        "minhash", description="How candidate pairs are found; every pair is verified exactly."
+    )
+    threshold: float = Field(
+        0.9, gt=0, le=1, description="Jaccard similarity of token sets from which a persona is a repeat."
+    )
+    recall: float = Field(
+        0.99, gt=0, lt=1, description="Share of pairs at the threshold that must be found; decides the bands."
+    )
+    tables: int = Field(128, ge=1, le=1024, description="Hash tables of Spark's MinHashLSH.")
+
+
+class TaskTarget(_Group):
+    """A synthesis task and how much of it is wanted."""
+
+    task: str = Field(min_length=1, description="Name of a file in `tasks/` beside the settings, or a path to one.")
+    target: int = Field(ge=0, description="Accepted examples wanted, in all.")
+
+
+class SynthesizeSettings(_Group):
+    """What the personas write."""
+
+    tasks: list[TaskTarget] = Field(default_factory=list, description="Tasks with their targets.")
+
+    @model_validator(mode="after")
+    def _each_once(self) -> SynthesizeSettings:
+        names = [item.task for item in self.tasks]
+        twice = sorted({name for name in names if names.count(name) > 1})
+        if twice:
+            raise ValueError(f"task {twice[0]!r} is named twice")
+        return self
+
+
+class ExportSettings(_Group):
+    """Files to train on."""
+
+    path: str | None = Field(None, description="Folder of the exports; default `<store.path>/export`.")
+    accept_licence: bool = Field(False, description="Export also where a licence is unknown or non-commercial.")
+
+
+class ReportSettings(_Group):
+    """The HTML report."""
+
+    path: str | None = Field(None, description="The report's file; default `<store.path>/report.html`.")
+    samples: int = Field(20, ge=1, le=200, description="Sample rows shown.")
+
+
+class Settings(_Group):
+    """All settings of a run."""
+
+    store: StoreSettings = Field(description="Where the tables lie.")
+    seed: int = Field(0, description="Seed of every hash-drawn choice.")
+    budget_usd: float | None = Field(None, ge=0, description="Most that this store may ever cost, in US dollars.")
+    corpus: CorpusSettings = Field(default_factory=lambda: CorpusSettings.model_validate({}), description="The corpus.")
+    llm: LlmSettings = Field(default_factory=lambda: LlmSettings.model_validate({}), description="The endpoint.")
+    offline: OfflineSettings = Field(
+        default_factory=lambda: OfflineSettings.model_validate({}), description="The embedded endpoint."
+    )
+    infer: InferSettings = Field(
+        default_factory=lambda: InferSettings.model_validate({}), description="Text-to-persona."
+    )
+    dedup: DedupSettings = Field(default_factory=lambda: DedupSettings.model_validate({}), description="Deduplication.")
+    synthesize: SynthesizeSettings = Field(
+        default_factory=lambda: SynthesizeSettings.model_validate({}), description="Synthetic data."
+    )
+    export: ExportSettings = Field(default_factory=lambda: ExportSettings.model_validate({}), description="Exports.")
+    report: ReportSettings = Field(default_factory=lambda: ReportSettings.model_validate({}), description="The report.")
+    spark: dict[str, str] = Field(default_factory=dict, description="Spark settings for a session that we start.")
+
+    def shaping_rows(self) -> dict[str, Any]:
+        """The settings that decide what rows come out: what `runs.settings` keeps and `settings_hash` covers.
+
+        Left out: where things lie, how fast they go, and headers (people put keys there).
+        """
+        how_fast = {
+            "api_key", "headers", "ca_file", "run_on", "tasks", "in_flight", "requests_per_minute", "tokens_per_minute",
+            "max_attempts", "timeout_s", "wave_rows", "flush_s", "flush_rows",
+        }  # fmt: skip
+        return self.model_dump(
+            mode="json", by_alias=True, exclude={"store": True, "spark": True, "report": True, "llm": how_fast}
+        )
+
+    @property
+    def hash(self) -> str:
+        """sha256 of :meth:`shaping_rows`."""
+        return hashlib.sha256(json.dumps(self.shaping_rows(), sort_keys=True).encode()).hexdigest()
+
+
+def load(path: str, overrides: Iterable[str] = ()) -> tuple[Settings, Path]:
+    """Read the settings file at *path*, lay `a.b=c` overrides over it, and check the whole.
+
+    Returns the settings and the folder of the file: tasks and models are looked up beside it. Relative paths in
+    the settings are relative to the current folder, as for any command-line tool. Raises :class:`SettingsError`.
+    """
+    file = Path(path)
+    try:
+        raw = yaml.safe_load(file.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise SettingsError(
+            "no such settings file", where=path, cure="conf/local.yaml is the one to start from"
+        ) from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise SettingsError(f"cannot be read: {error}", where=path) from error
+    except yaml.YAMLError as error:
+        raise SettingsError(
+            f"is not YAML: {_one_line(error)}", where=path, cure="indent with spaces, two a level"
+        ) from error
+    if not isinstance(raw, dict):
+        raise SettingsError("holds no settings", where=path, cure="it starts with lines such as `store: {path: .lake}`")
+    for override in overrides:
+        _lay_over(raw, override)
+    try:
+        return Settings.model_validate(raw), file.resolve().parent
+    except ValidationError as error:
+        raise SettingsError("; ".join(_explain(e) for e in error.errors()), where=path) from error
+
+
+def _lay_over(raw: dict[str, Any], override: str) -> None:
+    dotted, equals, text = override.partition("=")
+    if not equals or not dotted.strip():
+        raise SettingsError(f"--set {override!r} has no `=`", cure="write --set a.b=value")
+    try:
+        value = yaml.safe_load(text) if text else None
+    except yaml.YAMLError as error:
+        raise SettingsError(f"--set {override!r}: {_one_line(error)}", cure="quote the value for the shell") from error
+    node = raw
+    *parents, last = dotted.strip().split(".")
+    for name in parents:
+        child = node.get(name)
+        if child is None:
+            child = node[name] = {}
+        if not isinstance(child, dict):
+            raise SettingsError(f"--set {override!r}: {name!r} is a value, not a group", cure="see conf/README.md")
+        node = child
+    if dotted.strip() in ("llm.api_key.env", "llm.api_key.file"):
+        node.clear()  # The two exclude each other, so naming one on the command line replaces the other.
+    node[last] = value
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())
+
+
+def _explain(error: ErrorDetails) -> str:
+    place = ".".join(str(part) for part in error["loc"]) or "settings"
+    if error["type"] == "extra_forbidden":
+        return f"unknown setting `{place}` ({nearest(str(error['loc'][-1]), _known_at(error['loc'][:-1]))})"
+    if error["type"] == "missing":
+        return f"`{place}` is missing"
+    message = error["msg"].removeprefix("Value error, ")
+    given = error.get("input")
+    shown = f" (given: {given!r})" if isinstance(given, str | int | float | bool) else ""
+    return f"`{place}`: {message[0].lower()}{message[1:]}{shown}"
+
+
+def _known_at(place: tuple[int | str, ...]) -> list[str]:
+    """The keys known at *place*: walks the models along the path, through lists and maps."""
+    model: Any = Settings
+    for part in place:
+        if isinstance(part, int) or not hasattr(model, "model_fields"):
+            continue
+        field = next((f for n, f in model.model_fields.items() if part in (n, f.alias)), None)
+        if field is None:
+            continue  # A key of a map such as `llm.roles.writer`: the model stays the map's value type.
+        model = _model_in(field.annotation) or model
+    return [field.alias or name for name, field in model.model_fields.items()]
+
+
+def _model_in(annotation: Any) -> type[BaseModel] | None:  # noqa: ANN401 (a type annotation can be any object)
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    for inner in getattr(annotation, "__args__", ()):
+        found = _model_in(inner)
+        if found is not None:
+            return found
+    return None
+
+
+def resolve_api_key(setting: ApiKeySettings | Mapping[str, str | None], environ: Mapping[str, str]) -> str | None:
+    """Find the endpoint's key where the setting says, on the machine that calls; null where none is set.
+
+    Raises :class:`SettingsError` naming the variable or file, never the key.
+    """
+    values = setting.model_dump() if isinstance(setting, ApiKeySettings) else setting
+    env, file = values.get("env"), values.get("file")
+    if env:
+        key = environ.get(env, "").strip()
+        if not key:
+            raise SettingsError(
+                f"the environment variable {env} isn't set", where="llm.api_key.env", cure=f"export {env}=... first"
+            )
+        return key
+    if file:
+        try:
+            key = Path(file).read_text(encoding="utf-8").strip()
+        except OSError as error:
+            raise SettingsError(f"{file} cannot be read: {error.strerror}", where="llm.api_key.file") from error
+        if not key:
+            raise SettingsError(f"{file} is empty", where="llm.api_key.file", cure="write the key into it")
+        return key
+    return None

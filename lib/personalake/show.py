@@ -1,0 +1,127 @@
+"""What the looking commands print: plan, status, hub, rejects, tasks. They pay nothing and write nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from personalake.errors import InputError
+from personalake.inputs import Inputs
+from personalake.pipeline import Done as Shown
+from personalake.store import Store
+from personalake.synthesis.tasks import load_task
+from personalake.work import absolute
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame
+
+    from personalake.settings import Settings
+
+_WIDE = 100
+
+
+@contextmanager
+def _store(inputs: Inputs, verbose: bool) -> Iterator[Store]:
+    """The settings' store for reading: nothing is created and no lease is taken."""
+    from personalake.session import borrowed, open_session  # noqa: PLC0415 (Spark only where tables are read)
+
+    settings = inputs.settings
+    if settings.store.path and not Path(absolute(settings.store.path)).exists() and "://" not in settings.store.path:
+        raise InputError("there is no store yet", where=settings.store.path, cure="`personalake run` makes it")
+    spark = open_session(settings.spark, verbose=verbose, log=Path(absolute(settings.store.work_path)) / "spark.log")
+    try:
+        yield Store(spark, settings.store)
+    finally:
+        if not borrowed(spark):
+            spark.stop()
+
+
+def table(rows: list[dict[str, Any]]) -> str:
+    """*rows* as a table of text, columns as wide as they need and never wider than 100 characters."""
+    if not rows:
+        return "(none)"
+    names = list(rows[0])
+    cells = [[_cell(row[name]) for name in names] for row in rows]
+    widths = [max(len(name), *(len(line[i]) for line in cells)) for i, name in enumerate(names)]
+    lines = ["  ".join(name.ljust(width) for name, width in zip(names, widths, strict=True)).rstrip()]
+    lines += ["  ".join(c.ljust(w) for c, w in zip(line, widths, strict=True)).rstrip() for line in cells]
+    return "\n".join(lines)
+
+
+def _cell(value: Any) -> str:  # noqa: ANN401 (any value of a row)
+    text = "" if value is None else f"{value:,}" if isinstance(value, int) else str(value)
+    text = " ".join("".join(c if c.isprintable() else " " for c in text).split())
+    return text if len(text) <= _WIDE else text[: _WIDE - 1] + "…"
+
+
+def _rows(frame: DataFrame) -> list[dict[str, Any]]:
+    return [row.asDict(recursive=True) for row in frame.collect()]
+
+
+def status(inputs: Inputs, *, verbose: bool) -> Shown:
+    """What the store holds and how its last runs ended."""
+    names = ("documents", "personas", "hub", "duplicates", "examples", "solutions", "rejects", "pending")
+    with _store(inputs, verbose) as store:
+        counts = {name: store.read(name).count() for name in names}
+        runs = store.read("runs")
+        last = _rows(
+            runs.orderBy(runs["seq"].desc(), runs["started_at"].desc())
+            .limit(12)
+            .selectExpr(
+                "seq AS run",
+                "stage",
+                "status",
+                "requests",
+                "sent",
+                "accepted",
+                "round(cost_microusd / 1e6, 4) AS cost_usd",
+                "round(seconds, 1) AS seconds",
+                "message",
+            )
+        )
+    listed = table([{"table": name, "rows": rows} for name, rows in counts.items()])
+    return Shown({"store": store.address, "rows": counts, "runs": last}, f"{listed}\n\n{table(last)}")
+
+
+def hub(inputs: Inputs, *, verbose: bool, where: str | None, limit: int) -> Shown:
+    """Personas of the hub."""
+    columns = ("persona_id", "text", "occupation", "domain", "language", "relation", "url")
+    return _list(inputs, "hub", columns, verbose, where, limit)
+
+
+def rejects(inputs: Inputs, *, verbose: bool, where: str | None, limit: int) -> Shown:
+    """What was refused, and why."""
+    columns = ("stage", "reason", "detail", "input_key", "path", "offset", "raw")
+    return _list(inputs, "rejects", columns, verbose, where, limit)
+
+
+def _list(inputs: Inputs, name: str, columns: tuple[str, ...], verbose: bool, where: str | None, limit: int) -> Shown:
+    from pyspark.errors import PySparkException  # noqa: PLC0415 (Spark only where tables are read)
+
+    with _store(inputs, verbose) as store:
+        frame = store.read(name)
+        try:
+            frame = frame.where(where) if where else frame
+            total = frame.count()
+        except PySparkException as error:
+            first = str(error).splitlines()[0]
+            raise InputError(f"--where {where!r}: {first}", cure=f"columns: {', '.join(frame.columns)}") from error
+        rows = _rows(
+            frame.orderBy(columns[0], *(c for c in columns[1:] if c == "input_key")).limit(limit).select(*columns)
+        )
+    return Shown({"table": name, "total": total, "rows": rows}, f"{table(rows)}\n\n{len(rows):,} of {total:,}")
+
+
+def tasks(settings: Settings, folder: Path) -> Shown:
+    """The task files beside the settings, each read and checked, and the targets that the settings set."""
+    targets = {item.task: item.target for item in settings.synthesize.tasks}
+    found = []
+    for file in sorted((folder / "tasks").glob("*.yaml")):
+        task = load_task(file)
+        steps = " → ".join(f"{step.id} ({step.role})" for step in task.steps)
+        found.append(
+            {"task": task.task, "target": targets.get(task.task), "steps": steps, "description": task.description}
+        )
+    return Shown({"tasks": found}, table(found))

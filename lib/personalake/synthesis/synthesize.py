@@ -1,0 +1,132 @@
+"""A task over the hub: who writes next, what is asked, and the examples and answers that are accepted.
+
+Source: arXiv 2406.20094, section 3 (zero-shot: the persona alone shapes the prompt).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+
+from personalake.accept import Reading, Refusal, content_id, outcomes
+from personalake.llm.models import Question
+from personalake.llm.requests import REQUESTS, REQUESTS_DDL, request
+from personalake.prompts.render import answering_values, draw, messages, writing_values
+from personalake.schemas import EXAMPLES, SOLUTIONS
+from personalake.synthesis import checks
+from personalake.synthesis.extract import final_answer, reply_text
+from personalake.synthesis.tasks import Step, Task
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame
+
+_MODE = "zero_shot"
+_FIRST = 0
+"""Number of the one example that a persona writes for a task."""
+
+_WRITER = ("persona_id", "text", "language", "root_doc_id", "url", "source", "licence", "rank")
+
+
+def candidates(hub: DataFrame, tried: DataFrame, task: Task, seed: int, most: int) -> DataFrame:
+    """The *most* personas of lowest hash rank that *tried* (persona_id) doesn't have.
+
+    The rank orders the whole hub once and for all, so that a target means the same rows whatever came back first.
+    """
+    from pyspark.sql import functions as F  # noqa: PLC0415 (Spark's usual name; the kernels run without Spark)
+
+    rank = F.sha2(F.concat_ws("\x1f", F.lit("rank"), F.lit(str(seed)), F.lit(task.task), "persona_id"), 256)
+    ranked = hub.withColumn("rank", rank).join(tried, "persona_id", "left_anti")
+    return ranked.orderBy("rank").limit(most).select(*_WRITER)
+
+
+def example_id(task: str, persona_id: str) -> str:
+    """The id of the example that a persona writes for a task."""
+    return content_id("example", task, persona_id, _FIRST)
+
+
+def writing_requests(writers: DataFrame, task: Task, question: Question, seed: int) -> DataFrame:
+    """One request a persona for the task's writing step: :func:`candidates` in, the engine's request columns out."""
+    step = task.writing[0]
+
+    def one(row: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+        variation = draw(task.vary, seed, example_id(task.task, row["persona_id"]))
+        values = writing_values(row["text"], variation, task.language_for(row["language"]))
+        yield request(question, messages(step, values), row["persona_id"], task.prompt_id(step))
+
+    return writers.mapInArrow(_each(one), REQUESTS_DDL)
+
+
+def answering_requests(examples: DataFrame, task: Task, step: Step, question: Question) -> DataFrame:
+    """One request an example and sample for an answering step: (example_id, fields, variation, language) in."""
+
+    def one(row: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+        fields = {name: text for name, text in row["fields"] if name in step.sees}
+        values = answering_values(fields, dict(row["variation"]), row["language"])
+        for sample in range(step.samples):
+            yield request(question, messages(step, values), row["example_id"], task.prompt_id(step), sample)
+
+    needed = examples.select("example_id", "fields", "variation", "language")
+    return needed.mapInArrow(_each(one), REQUESTS_DDL)
+
+
+def _each(
+    one: Callable[[Mapping[str, Any]], Iterator[dict[str, Any]]],
+) -> Callable[[Iterable[pa.RecordBatch]], Iterator[pa.RecordBatch]]:
+    def body(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        for batch in batches:
+            rows = [made for row in batch.to_pylist() for made in one(row)]
+            yield pa.RecordBatch.from_pylist(rows, schema=REQUESTS)
+
+    return body
+
+
+def accept_examples(answers: DataFrame, task: Task, seed: int) -> DataFrame:
+    """Judge the writing step's replies: answers beside :func:`candidates` in, outcome rows with `examples` out."""
+    step = task.writing[0]
+
+    def read(answer: Mapping[str, Any]) -> Reading:
+        text = reply_text(answer["reply"])
+        reason = checks.run(step.checks, text, checks.Context(answer["text"], step.instructions))
+        if reason:
+            return Reading(items=[(_FIRST, Refusal(reason, raw=text))])
+        name = example_id(task.task, answer["origin_id"])
+        row = {
+            "example_id": name,
+            "task": task.task,
+            "persona_id": answer["origin_id"],
+            "root_doc_id": answer["root_doc_id"],
+            "ordinal": _FIRST,
+            "rank": answer["rank"],
+            "mode": _MODE,
+            "variation": list(draw(task.vary, seed, name).items()),
+            "fields": [(step.id, text)],
+            "language": task.language_for(answer["language"]),
+            **{column: answer[column] for column in ("request_key", "prompt_id", "model", "url", "source", "licence")},
+        }
+        return Reading(items=[(_FIRST, row)])
+
+    return outcomes(answers, read, EXAMPLES)
+
+
+def accept_solutions(answers: DataFrame, step: Step) -> DataFrame:
+    """Judge an answering step's replies: answers in, outcome rows with `solutions` out."""
+
+    def read(answer: Mapping[str, Any]) -> Reading:
+        text = reply_text(answer["reply"])
+        reason = checks.run(step.checks, text, checks.Context("", step.instructions))
+        if reason:
+            return Reading(items=[(answer["sample"], Refusal(reason, raw=text))])
+        row = {
+            "example_id": answer["origin_id"],
+            "step": step.id,
+            "solver": step.role,
+            "sample": answer["sample"],
+            "text": text,
+            "answer": final_answer(text, step.extract.answer if step.extract else None),
+            **{column: answer[column] for column in ("finish_reason", "request_key", "prompt_id", "model")},
+        }
+        return Reading(items=[(answer["sample"], row)])
+
+    return outcomes(answers, read, SOLUTIONS)

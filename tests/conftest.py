@@ -1,0 +1,39 @@
+"""One Spark session for all tests, on this machine and with Delta; started only if a test asks for it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from pyspark.sql import SparkSession
+
+from personalake.llm.offline import OfflineSettings, serving
+from personalake.session import HURRIED, open_session
+
+ROOT = Path(__file__).resolve().parents[1]
+SHARED = ROOT.parent / "shared" / "data"
+
+
+@pytest.fixture(scope="session")
+def spark(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SparkSession]:
+    # Workers find the package where this process found it.
+    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(ROOT / "lib"), os.environ.get("PYTHONPATH")]))
+    folder = tmp_path_factory.mktemp("spark")
+    conf = {
+        **HURRIED,
+        "spark.master": "local[2]",
+        "spark.sql.warehouse.dir": str(folder / "warehouse"),
+        "spark.sql.shuffle.partitions": "2",
+    }
+    session = open_session(conf, log=folder / "spark.log")
+    yield session
+    session.stop()
+
+
+@pytest.fixture(scope="session")
+def endpoint() -> Iterator[str]:
+    """The embedded endpoint, in a thread of the tests' process: one for all who don't count what it receives."""
+    with serving(OfflineSettings()) as base_url:
+        yield base_url

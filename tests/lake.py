@@ -1,0 +1,75 @@
+"""A whole store for tests: runs over it, its rows in a comparable form, and what the endpoint says it received."""
+
+from __future__ import annotations
+
+import json
+import urllib.request
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from pyspark.sql import SparkSession
+
+from personalake.inputs import STAGES, Inputs, read_inputs
+from personalake.pipeline import Done, execute
+from personalake.settings import load
+from personalake.store import Store
+
+ROOT = Path(__file__).resolve().parents[1]
+CORPUS = ROOT / "tests" / "data" / "corpus"
+
+# What tells one run from another without being a row's content: times, tries, and which run it was.
+_VOLATILE = {
+    "seq", "answered_at", "latency_ms", "request_id", "attempts", "endpoint", "forgotten_at", "submitted_at", "stamp",
+}  # fmt: skip
+TABLES = (
+    "documents", "sightings", "files_seen", "prompts", "completions", "personas", "hub", "duplicates", "hub_keys",
+    "examples", "solutions", "rejects", "pending",
+)  # fmt: skip
+
+
+@dataclass
+class Lake:
+    """A store below *folder*, filled through the endpoint at *base_url*."""
+
+    spark: SparkSession
+    folder: Path
+    base_url: str
+    overrides: list[str] = field(default_factory=list)
+    said: list[str] = field(default_factory=list)
+
+    def inputs(self, *more: str, stages: tuple[str, ...] = STAGES) -> Inputs:
+        """The settings of `conf/local.yaml` for this store, with *more* laid over."""
+        own = [f"store.path={self.folder}", f"llm.base_url={self.base_url}"]
+        settings, conf = load(str(ROOT / "conf" / "local.yaml"), [*own, *self.overrides, *more])
+        return read_inputs(settings, conf, stages)
+
+    def run(self, *more: str, stages: tuple[str, ...] = STAGES) -> Done:
+        """Run *stages* in the tests' session."""
+        return execute(self.inputs(*more, stages=stages), stages, say=self.said.append, spark=self.spark)
+
+    @property
+    def store(self) -> Store:
+        """The store, for reading."""
+        return Store(self.spark, self.inputs(stages=()).settings.store)
+
+    def rows(self, table: str) -> list[dict[str, Any]]:
+        """All rows of *table* without what differs from run to run, in one order."""
+        found = [row.asDict(recursive=True) for row in self.store.read(table).collect()]
+        kept = [{k: v for k, v in row.items() if k not in _VOLATILE} for row in found]
+        return sorted(kept, key=lambda row: json.dumps(row, sort_keys=True, default=str))
+
+    def everything(self) -> dict[str, list[dict[str, Any]]]:
+        """The comparable rows of all tables but `runs`."""
+        return {table: self.rows(table) for table in TABLES}
+
+    def versions(self) -> dict[str, int]:
+        """How many commits each table has had."""
+        logs = sorted(self.folder.glob("*/_delta_log"))
+        return {log.parent.name: len(list(log.glob("[0-9]*.json"))) for log in logs}
+
+
+def ledger(base_url: str) -> dict[str, Any]:
+    """What the endpoint at *base_url* has received so far."""
+    with urllib.request.urlopen(base_url.removesuffix("v1") + "ledger") as response:
+        return dict(json.load(response))

@@ -1,0 +1,339 @@
+"""The whole line on the bundled corpus, in one real session with Delta, against the embedded endpoint over HTTP."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import duckdb
+import pytest
+from deltalake import DeltaTable
+from pyspark.sql import DataFrameWriter, SparkSession
+
+from personalake.accept import content_id
+from personalake.corpus.ingest import content_hash
+from personalake.errors import DeferredError, InputError, StopRunError
+from personalake.llm.offline import OfflineSettings, serving
+from personalake.schemas import TABLES as SCHEMAS
+from personalake.store import Store
+from personalake.synthesis.synthesize import example_id
+from tests.conftest import SHARED
+from tests.lake import CORPUS, TABLES, Lake, ledger
+
+SMALL = ["synthesize.tasks=[{task: math, target: 5}, {task: instruction, target: 5}]"]
+ONE_TASK = ["synthesize.tasks=[{task: math, target: 3}]"]
+ONE_FILE = [f"corpus.paths=['{CORPUS / 'pages.jsonl'}']", *ONE_TASK]
+ASK = ("ingest", "infer")
+
+
+@pytest.fixture(scope="module")
+def lake(spark: SparkSession, endpoint: str, tmp_path_factory: pytest.TempPathFactory) -> Lake:
+    lake = Lake(spark, tmp_path_factory.mktemp("lake"), endpoint, [f"corpus.paths=['{CORPUS}']", *SMALL])
+    lake.run()
+    return lake
+
+
+def test_the_run_fills_every_table_of_the_line_and_writes_the_report(lake: Lake) -> None:
+    filled = {table: len(lake.rows(table)) for table in TABLES}
+    assert all(filled[table] for table in TABLES if table != "pending")
+    assert filled["pending"] == 0
+    report = (lake.folder / "report.html").read_text()
+    assert "stand-in" in report
+    assert "ingest" in report
+
+
+@pytest.mark.parametrize("table", TABLES)
+def test_no_two_rows_share_a_key(lake: Lake, table: str) -> None:
+    rows = lake.store.read(table).select(*SCHEMAS[table].key)
+    assert rows.count() == rows.distinct().count()
+
+
+def test_every_id_is_the_hash_of_what_it_names(lake: Lake) -> None:
+    assert all(row["doc_id"] == content_hash(row["text"]) for row in lake.rows("documents"))
+    for row in lake.rows("personas"):
+        assert row["persona_id"] == content_id(row["doc_id"], row["request_key"], row["ordinal"])
+    assert all(row["example_id"] == example_id(row["task"], row["persona_id"]) for row in lake.rows("examples"))
+
+
+def test_both_identities_hold_for_every_stage(lake: Lake) -> None:
+    runs = [row for row in lake.rows("runs") if row["stage"] != "run"]
+    assert {row["stage"].split(".")[0] for row in runs} == {"ingest", "infer", "dedup", "synthesize", "export"}
+    for row in runs:
+        assert row["requests"] == row["answered"] + row["rejected"] + row["deferred"], row["stage"]
+        assert row["items"] == row["accepted"] + row["duplicates"] + row["item_rejects"], row["stage"]
+
+
+def test_the_counts_of_the_runs_are_the_counts_of_the_tables(lake: Lake) -> None:
+    runs = {row["stage"]: row for row in lake.rows("runs")}
+    sizes = {table: len(lake.rows(table)) for table in TABLES}
+    assert runs["ingest"]["accepted"] == sizes["documents"]
+    assert runs["ingest"]["duplicates"] == sizes["sightings"]
+    assert runs["infer"]["accepted"] == sizes["personas"]
+    assert (runs["dedup"]["accepted"], runs["dedup"]["duplicates"]) == (sizes["hub"], sizes["duplicates"])
+    refused = sum(row["item_rejects"] + row["rejected"] for stage, row in runs.items() if stage != "run")
+    assert refused == sizes["rejects"]
+    asked = [row for stage, row in runs.items() if stage != "run"]
+    assert sum(row["sent"] for row in asked) == sizes["completions"]
+    assert sum(row["cost_microusd"] for row in asked) == sum(r["cost_microusd"] for r in lake.rows("completions"))
+
+
+def test_every_record_of_the_bundled_corpus_is_a_page_a_sighting_or_a_reject_as_its_manifest_says(lake: Lake) -> None:
+    lines = (CORPUS.parent / "corpus_manifest.jsonl").read_text().splitlines()
+    kinds = Counter(json.loads(line)["kind"] for line in lines)
+    assert len(lake.rows("documents")) == kinds["page"] + kinds["near_copy"]
+    assert len(lake.rows("sightings")) == kinds["exact_copy"]
+    reasons = Counter(row["reason"] for row in lake.rows("rejects") if row["stage"] == "ingest")
+    assert reasons["too_short"] == kinds["very_short"]
+    assert reasons["truncated"] == kinds["truncated"]
+    assert reasons["not_html"] == kinds["non_html"]
+    assert reasons["http_status"] == kinds["not_found"]
+    bad = sum(kinds[k] for k in ("very_short", "empty", "non_html", "not_found", "bad_line", "truncated"))
+    assert sum(reasons.values()) == bad
+    assert all(row["path"] and row["offset"] is not None for row in lake.rows("rejects") if row["stage"] == "ingest")
+
+
+def test_every_persona_is_kept_or_repeats_a_kept_one_and_goes_back_to_a_page(lake: Lake) -> None:
+    personas = {row["persona_id"]: row for row in lake.rows("personas")}
+    hub = {row["persona_id"] for row in lake.rows("hub")}
+    dropped = {row["id"]: row for row in lake.rows("duplicates")}
+    assert hub | set(dropped) == set(personas)
+    assert not hub & set(dropped)
+    assert all(row["kept_id"] in hub and row["similarity"] >= 0.9 for row in dropped.values())
+    pages = {row["doc_id"]: row for row in lake.rows("documents")}
+    for row in personas.values():
+        page = pages[row["doc_id"]]
+        assert (row["url"], row["licence"], row["source"]) == (page["url"], page["licence"], page["path"])
+        assert " ".join(row["evidence"].split()).casefold() in " ".join(page["text"].split()).casefold()
+
+
+def test_targets_are_met_by_the_lowest_ranks_that_hold(lake: Lake) -> None:
+    examples = lake.rows("examples")
+    answered = {row["example_id"] for row in lake.rows("solutions")}
+    hub = [row["persona_id"] for row in lake.rows("hub")]
+    for task in ("math", "instruction"):
+        done = [row for row in examples if row["task"] == task and row["example_id"] in answered]
+        assert len(done) == 5
+        refused = {
+            row["input_key"].split("#")[0]
+            for row in lake.rows("rejects")
+            if row["stage"].startswith(f"synthesize.{task}.")
+        }
+        ranked = sorted(hub, key=lambda persona_id: content_id("rank", 0, task, persona_id))
+        tried = {row["persona_id"] for row in done} | refused
+        assert set(ranked[: len(tried)]) == tried
+
+
+def test_what_is_exported_can_be_trained_on(lake: Lake) -> None:
+    for task in ("math", "instruction"):
+        folder = lake.folder / "export" / task
+        (shard,) = folder.glob("*.jsonl")
+        lines = [json.loads(line) for line in shard.read_text().splitlines()]
+        assert len(lines) == 5
+        for line in lines:
+            assert [turn["role"] for turn in line["messages"]] == ["user", "assistant"]
+            assert all(turn["content"].strip() for turn in line["messages"])
+        assert "offline-rules" in (folder / "README.md").read_text()
+
+
+def test_a_second_run_sends_nothing_and_commits_only_its_row_in_runs(lake: Lake) -> None:
+    before, sent = lake.versions(), ledger(lake.base_url)["requests"]
+    done = lake.run()
+    after = lake.versions()
+    assert done.data["stages"] == []
+    assert "nothing new" in done.text
+    assert ledger(lake.base_url)["requests"] == sent
+    assert after.pop("runs") == before.pop("runs") + 1
+    assert after == before
+
+
+def _read_without_spark(lake: Lake, table: str) -> int:
+    arrow = DeltaTable(str(lake.folder / table)).to_pyarrow_table()
+    assert duckdb.connect().execute("SELECT count(*) FROM arrow").fetchone() == (arrow.num_rows,)
+    assert len(arrow.to_pandas()) == arrow.num_rows
+    return int(arrow.num_rows)
+
+
+def test_deltalake_duckdb_and_pandas_read_every_table(lake: Lake) -> None:
+    """`pending` is made when a request first has to wait: the budget's test reads it."""
+    written = [table for table in TABLES if table != "pending"]
+    assert [_read_without_spark(lake, table) for table in written] == [len(lake.rows(table)) for table in written]
+
+
+def test_more_pages_add_rows_and_change_none(lake: Lake, spark: SparkSession, tmp_path: Path) -> None:
+    own = Lake(spark, tmp_path / "lake", lake.base_url, list(ONE_TASK))
+    own.run(f"corpus.paths=['{CORPUS / 'pages.jsonl'}']")
+    before = own.everything()
+    own.run(f"corpus.paths=['{CORPUS / 'pages.jsonl'}', '{CORPUS / 'cut.warc.gz'}']")
+    after = own.everything()
+    assert len(after["documents"]) == len(before["documents"]) + 3
+    for table in ("documents", "personas", "hub", "completions", "examples"):
+        assert [row for row in after[table] if row in before[table]] == before[table], table
+
+
+@pytest.fixture(scope="module")
+def undisturbed(spark: SparkSession, endpoint: str, tmp_path_factory: pytest.TempPathFactory) -> Lake:
+    lake = Lake(spark, tmp_path_factory.mktemp("undisturbed"), endpoint, [*ONE_FILE, "llm.tasks=1"])
+    spark.conf.set("spark.sql.shuffle.partitions", "1")
+    try:
+        lake.run()
+    finally:
+        spark.conf.set("spark.sql.shuffle.partitions", "2")
+    return lake
+
+
+@pytest.mark.parametrize("partitions", [3, 16])
+def test_the_rows_are_the_same_for_any_partitioning(
+    undisturbed: Lake, spark: SparkSession, tmp_path: Path, partitions: int
+) -> None:
+    """The one that they are compared with ran in one."""
+    spark.conf.set("spark.sql.shuffle.partitions", str(partitions))
+    try:
+        other = Lake(spark, tmp_path / "lake", undisturbed.base_url, [*ONE_FILE, f"llm.tasks={partitions}"])
+        other.run()
+    finally:
+        spark.conf.set("spark.sql.shuffle.partitions", "2")
+    expected, found = undisturbed.everything(), other.everything()
+    for table in TABLES:
+        assert found[table] == expected[table], table
+
+
+def _cut_after(monkeypatch: pytest.MonkeyPatch, saves: int) -> None:
+    """Let a run die after that many commits, as Ctrl-C would have it die."""
+    real, done = Store._save, Counter[str]()
+
+    def save(self: Store, writer: DataFrameWriter, name: str) -> None:
+        real(self, writer, name)
+        done["saves"] += 1
+        if done["saves"] == saves:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(Store, "_save", save)
+
+
+def _cut_and_go_on(lake: Lake, cuts: Iterator[int]) -> int:
+    """Run until a run gets through, dying after the next number of commits each time; returns how often it died."""
+    died = 0
+    for saves in cuts:
+        with pytest.MonkeyPatch.context() as patch:
+            _cut_after(patch, saves)
+            try:
+                lake.run()
+                return died
+            except KeyboardInterrupt:
+                died += 1
+    lake.run()
+    return died
+
+
+def test_a_run_that_was_cut_off_again_and_again_ends_with_the_same_rows_and_asks_nothing_twice(
+    undisturbed: Lake, spark: SparkSession, tmp_path: Path
+) -> None:
+    with serving(OfflineSettings()) as base_url:
+        lake = Lake(spark, tmp_path / "lake", base_url, ONE_FILE)
+        assert _cut_and_go_on(lake, iter([2, 6, 8, 9])) >= 3
+        assert ledger(base_url)["max_per_request"] == 1
+    expected, found = undisturbed.everything(), lake.everything()
+    for table in TABLES:
+        assert found[table] == expected[table], table
+
+
+@pytest.mark.faults
+def test_a_run_cut_off_after_each_of_its_commits_ends_with_the_same_rows(
+    undisturbed: Lake, spark: SparkSession, tmp_path: Path
+) -> None:
+    with serving(OfflineSettings()) as base_url:
+        lake = Lake(spark, tmp_path / "lake", base_url, ONE_FILE)
+        assert _cut_and_go_on(lake, iter(range(1, 200))) >= 20
+        assert ledger(base_url)["max_per_request"] == 1
+    expected, found = undisturbed.everything(), lake.everything()
+    for table in TABLES:
+        assert found[table] == expected[table], table
+
+
+def _untouched(lake: Lake) -> bool:
+    return not any(lake.rows(table) for table in ("completions", "personas", "pending"))
+
+
+def test_a_wrong_key_ends_the_run_before_anything_is_paid(spark: SparkSession, tmp_path: Path) -> None:
+    (tmp_path / "key").write_text("canary-key")
+    with serving(OfflineSettings(api_keys=("right",))) as base_url:
+        lake = Lake(spark, tmp_path / "lake", base_url, [*ONE_FILE, f"llm.api_key.file={tmp_path / 'key'}"])
+        with pytest.raises(StopRunError, match="wrong_key") as caught:
+            lake.run(stages=ASK)
+        received = ledger(base_url)
+        assert (received["requests"], received["cost_usd"]) == (0, 0)
+    assert "canary-key" not in str(caught.value)
+    assert _untouched(lake)
+
+
+def test_an_unknown_model_ends_the_run_before_anything_is_paid(
+    spark: SparkSession, endpoint: str, tmp_path: Path
+) -> None:
+    lake = Lake(spark, tmp_path / "lake", endpoint, [*ONE_FILE, "llm.model=gpt-unknown"])
+    with pytest.raises(StopRunError, match="unknown_model"):
+        lake.run(stages=ASK)
+    assert _untouched(lake)
+
+
+def test_an_endpoint_that_refuses_connections_defers_the_run_and_the_next_one_goes_on(
+    undisturbed: Lake, spark: SparkSession, tmp_path: Path
+) -> None:
+    lake = Lake(spark, tmp_path / "lake", undisturbed.base_url, ONE_FILE)
+    with pytest.raises(DeferredError, match="connection"):
+        lake.run("llm.base_url=http://127.0.0.1:9/v1", stages=ASK)
+    assert _untouched(lake)
+    lake.run(stages=ASK)
+    assert lake.rows("personas") == undisturbed.rows("personas")
+
+
+def test_a_budget_defers_what_it_cannot_pay_and_a_larger_one_goes_on_without_asking_again(
+    undisturbed: Lake, spark: SparkSession, tmp_path: Path
+) -> None:
+    with serving(OfflineSettings()) as base_url:
+        lake = Lake(spark, tmp_path / "lake", base_url, [*ONE_FILE, "llm.wave_rows=4"])
+        with pytest.raises(DeferredError, match="budget"):
+            lake.run("budget_usd=0.003", stages=ASK)
+        paid = sum(row["cost_microusd"] for row in lake.rows("completions"))
+        assert 0 < paid <= 3000
+        assert _read_without_spark(lake, "pending") == len(lake.rows("pending")) > 0
+        lake.run("budget_usd=1", stages=ASK)
+        assert ledger(base_url)["max_per_request"] == 1
+    assert lake.rows("pending") == []
+    assert lake.rows("personas") == undisturbed.rows("personas")
+
+
+def test_a_licence_that_is_not_known_is_told_by_the_run_and_refused_by_export(
+    spark: SparkSession, endpoint: str, tmp_path: Path
+) -> None:
+    lake = Lake(spark, tmp_path / "lake", endpoint, [f"corpus.paths=['{CORPUS / 'text.warc.wet.gz'}']", *ONE_TASK])
+    done = lake.run("corpus.licence=null")
+    assert any("--accept-licence" in warning for warning in done.data["warnings"])
+    assert not (lake.folder / "export" / "math").exists()
+    with pytest.raises(InputError, match="--accept-licence"):
+        lake.run(stages=("export",))
+    lake.run("export.accept_licence=true", stages=("export",))
+    assert (lake.folder / "export" / "math").exists()
+
+
+@pytest.mark.skipif(not SHARED.exists(), reason="the real pages are not part of the project")
+def test_the_real_pages_are_read_whole(spark: SparkSession, endpoint: str, tmp_path: Path) -> None:
+    corpus = SHARED / "sample_corpus"
+    lake = Lake(spark, tmp_path / "lake", endpoint, [f"corpus.paths=['{corpus}']"])
+    lake.run(stages=("ingest",))
+    manifest = [json.loads(line) for line in (SHARED / "sample_corpus_manifest.jsonl").read_text().splitlines()]
+    good = {"page", "exact_duplicate", "near_duplicate", "non_utf8"}
+    rejects = [row for row in lake.rows("rejects") if row["stage"] == "ingest"]
+    for name in ("sample.warc.gz", "sample.warc.wet.gz"):
+        records = [record for record in manifest if record["file"] == name]
+        seen = next(row for row in lake.rows("files_seen") if row["path"].endswith(name))
+        assert seen["pages"] == sum(record["kind"] in good for record in records)
+        bad = {record["url"] for record in records if record["kind"] not in good}
+        told = [row for row in rejects if row["path"].endswith(name)]
+        assert len(told) == len(bad)
+        assert all(any(url in (row["detail"] or "") for row in told) for url in bad)
+    assert len(lake.rows("documents")) + len(lake.rows("sightings")) == sum(
+        row["pages"] for row in lake.rows("files_seen")
+    )
+    assert Counter(row["reason"] for row in rejects)["truncated"] == 1

@@ -1,0 +1,92 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from personalake.errors import SettingsError
+from personalake.settings import ApiKeySettings, Settings, load, resolve_api_key
+
+CONF = Path(__file__).resolve().parents[1] / "conf"
+
+
+def _file(folder: Path, text: str) -> str:
+    path = folder / "settings.yaml"
+    path.write_text(text)
+    return str(path)
+
+
+@pytest.mark.parametrize("name", ["local.yaml", "openai.yaml"])
+def test_the_shipped_settings_hold(name: str) -> None:
+    settings, folder = load(str(CONF / name))
+    assert settings.synthesize.tasks
+    assert folder == CONF
+
+
+def test_set_lays_values_over_the_file_and_creates_groups(tmp_path: Path) -> None:
+    path = _file(tmp_path, "store: {path: a}\n")
+    settings, _ = load(path, ["store.path=b", "corpus.paths=[x, y]", "llm.roles.writer.max_tokens=77"])
+    assert settings.store.path == "b"
+    assert settings.corpus.paths == ["x", "y"]
+    assert settings.llm.role("writer").max_tokens == 77
+
+
+def test_naming_one_place_of_the_key_replaces_the_other(tmp_path: Path) -> None:
+    path = _file(tmp_path, "store: {path: a}\nllm: {api_key: {env: A_KEY}}\n")
+    settings, _ = load(path, ["llm.api_key.file=/k"])
+    assert settings.llm.api_key == ApiKeySettings(env=None, file="/k")
+
+
+@pytest.mark.parametrize(
+    ("text", "overrides", "message"),
+    [
+        ("store: {path: a}\nlm: {}\n", [], "unknown setting `lm` (did you mean 'llm'?)"),
+        ("store: {path: a}\nllm: {in_fligth: 3}\n", [], "unknown setting `llm.in_fligth` (did you mean 'in_flight'?)"),
+        ("store: {path: a}\nllm: {roles: {w: {temprature: 1}}}\n", [], "did you mean 'temperature'?"),
+        ("store: {path: a}\n", ["synthesize.tasks=[{task: math, targt: 1}]"], "did you mean 'target'?"),
+        ("store: {path: a}\n", ["llm.in_flight=many"], "`llm.in_flight`: input should be a valid integer"),
+        ("store: {path: a}\n", ["llm.in_flight=0"], "`llm.in_flight`"),
+        ("store: {path: a}\n", ["nonsense"], "has no `=`"),
+        ("store: {path: a}\nseed: 3\n", ["seed.x=1"], "is a value, not a group"),
+        ("store: {}\n", [], "give either `path`, or `catalog` and `schema`"),
+        ("store: {path: a, catalog: c, schema: s}\n", [], "give either `path`, or `catalog` and `schema`"),
+        ("store: {catalog: c, schema: s}\n", [], "`work` (a folder or volume) is required"),
+        ("corpus: {paths: [x]}\n", [], "`store` is missing"),
+        ("store: {path: a}\nsynthesize: {tasks: [{task: m, target: 1}, {task: m, target: 2}]}\n", [], "named twice"),
+        ("store: [unclosed\n", [], "is not YAML"),
+        ("- a list\n", [], "holds no settings"),
+    ],
+)
+def test_settings_that_do_not_hold_are_refused_in_one_line(
+    tmp_path: Path, text: str, overrides: list[str], message: str
+) -> None:
+    with pytest.raises(SettingsError) as caught:
+        load(_file(tmp_path, text), overrides)
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert caught.value.exit_code == 2
+
+
+def test_a_missing_settings_file_is_named() -> None:
+    with pytest.raises(SettingsError, match=r"nowhere\.yaml: no such settings file"):
+        load("nowhere.yaml")
+
+
+def test_the_hash_covers_what_shapes_rows_and_neither_speed_nor_places() -> None:
+    base = Settings.model_validate({"store": {"path": "a"}})
+    faster = Settings.model_validate({"store": {"path": "b"}, "llm": {"in_flight": 7, "headers": {"X-Key": "secret"}}})
+    other = Settings.model_validate({"store": {"path": "a"}, "infer": {"granularity": "coarse"}})
+    assert base.hash == faster.hash != other.hash
+    assert "secret" not in str(faster.shaping_rows())
+
+
+def test_a_key_is_found_in_the_environment_or_in_a_file_and_its_absence_names_the_place(tmp_path: Path) -> None:
+    held = tmp_path / "key"
+    held.write_text("abc\n")
+    assert resolve_api_key(ApiKeySettings(env="K", file=None), {"K": "xyz"}) == "xyz"
+    assert resolve_api_key(ApiKeySettings(env=None, file=str(held)), {}) == "abc"
+    assert resolve_api_key(ApiKeySettings(env=None, file=None), {}) is None
+    with pytest.raises(SettingsError, match="environment variable K isn't set"):
+        resolve_api_key(ApiKeySettings(env="K", file=None), {"K": " "})
+    with pytest.raises(SettingsError, match="cannot be read"):
+        resolve_api_key(ApiKeySettings(env=None, file=str(tmp_path / "none")), {})
