@@ -25,10 +25,11 @@ from personalake.lease import Lease
 from personalake.llm.complete import Completer
 from personalake.llm.offline import OfflineEndpoint, plan_of
 from personalake.report.gather import write_report
+from personalake.rounds import stage_name
 from personalake.runs import Run
 from personalake.session import HURRIED, borrowed, open_session, refuse_speculation
 from personalake.settings import Settings, resolve_api_key
-from personalake.stages import WIRED, stage_name
+from personalake.stages import WIRED
 from personalake.store import Store, check_address
 from personalake.work import Folder, absolute, is_local
 

@@ -8,9 +8,10 @@ landed is recognised by its keys, and what it had already paid by `completions`.
 from __future__ import annotations
 
 import datetime as dt
+import functools
 import json
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -21,7 +22,8 @@ from personalake import __version__
 from personalake.accept import ACCEPTED, DEFERRED, ITEM_REJECT, NONE_FOUND, REJECTED, content_id
 from personalake.errors import DeferredError, PersonalakeError
 from personalake.llm.complete import Completer, Spent
-from personalake.schemas import RUNS
+from personalake.schemas import PENDING, RUNS
+from personalake.session import at_once
 from personalake.settings import Settings
 from personalake.store import Store
 
@@ -29,6 +31,16 @@ _COUNTS = (
     "requests", "answered", "rejected", "deferred", "items", "accepted", "duplicates", "item_rejects", "none_found",
     "sent", "prompt_tokens", "completion_tokens", "cost_microusd", "wasted_microusd", "reserved_microusd",
 )  # fmt: skip
+
+_REQUESTS_AS = {
+    ACCEPTED: ("requests", "answered"), ITEM_REJECT: ("requests", "answered"), NONE_FOUND: ("requests", "answered"),
+    REJECTED: ("requests", "rejected"), DEFERRED: ("requests", "deferred"),
+}  # fmt: skip
+_ITEMS_AS = {
+    ACCEPTED: ("items", "accepted"), ITEM_REJECT: ("items", "item_rejects"), NONE_FOUND: ("none_found",),
+    REJECTED: (), DEFERRED: (),
+}  # fmt: skip
+"""The counts in which a kind of outcome row appears: as a request, and as an item."""
 
 _LATE = "no answer in time"
 _OPEN = "open-run"
@@ -39,6 +51,7 @@ class StageRecord:
     """One stage of one run: what `runs` keeps of it."""
 
     stage: str
+    step: str = ""
     status: str = "done"
     counts: dict[str, int] = field(default_factory=lambda: dict.fromkeys(_COUNTS, 0))
     waste: dict[str, int] = field(default_factory=dict)
@@ -121,12 +134,17 @@ class Run:
         """The rows of *table* that *stage* hasn't finished with."""
         return self.store.read(table, after_seq=self.through(stage))
 
-    def append(self, table: str, rows: DataFrame, stage: str) -> None:
-        """Append what *stage* made, less what an earlier, cut-off try at it has landed."""
-        if self.resumes:
-            self.store.append_new(table, rows, self.seq, after_seq=self.through(stage))
-        else:
-            self.store.append(table, rows, self.seq)
+    def append(self, rows: Mapping[str, DataFrame], stages: Sequence[str]) -> None:
+        """Append what *stages* made to its tables, less what an earlier, cut-off try at them has landed."""
+        since = min(map(self.through, stages))
+
+        def to(table: str, made: DataFrame) -> None:
+            if self.resumes:
+                self.store.append_new(table, made, self.seq, after_seq=since)
+            else:
+                self.store.append(table, made, self.seq)
+
+        at_once(*(functools.partial(to, table, made) for table, made in rows.items()))
 
     def close(self, *records: StageRecord) -> None:
         """Check the identities of stages and land their rows in `runs`, in one commit.
@@ -188,31 +206,39 @@ class Run:
         values = [tuple(row[name] for name in names) for row in rows]
         self.store.append("runs", self.store.spark.createDataFrame(values, schema), self.seq)
 
-    def land_outcomes(self, record: StageRecord, outcomes: DataFrame, table: str, step: str, spent: Spent) -> DataFrame:
-        """Land a paid step's outcome rows: the accepted in *table*, the rest in `rejects` and `pending`; count all.
+    def land_outcomes(
+        self, records: Mapping[str, StageRecord], outcomes: Mapping[str, DataFrame], spent: Mapping[str, Spent]
+    ) -> None:
+        """Land the outcome rows of paid steps, and count each in its stage's record.
 
-        Returns the accepted rows.
+        *outcomes* has the rows by the table of those that were accepted, with their `stage`; the others go to
+        `rejects` and `pending`.
         """
-        stage = record.stage
-        rows = self.store.stage(outcomes, f"{stage}-outcomes")
-        counts = self._count(record, rows)
-        record.add(sent=spent.sent, reserved_microusd=spent.reserved_microusd, **counts)
-        if spent.repeated_microusd:
-            record.waste["repeated"] = record.waste.get("repeated", 0) + spent.repeated_microusd
-        record.engine = spent.figures()
-        record.message = spent.stopped or record.message
-        accepted = rows.where(rows["kind"] == ACCEPTED).select("item.*")
-        if counts["accepted"]:
-            self.append(table, accepted, stage)
-        if counts["item_rejects"] or counts["rejected"]:
-            self.append("rejects", self._rejects(rows, stage), stage)
-        self._keep_pending(rows, stage, step, record)
-        return accepted
+        landed = {table: self.store.stage(rows, f"{table}-outcomes") for table, rows in outcomes.items()}
+        told = [rows.drop("item").withColumn("table", F.lit(table)) for table, rows in landed.items()]
+        every = functools.reduce(DataFrame.unionByName, told)
+        filled = self._count(records, every)
+        for stage, own in spent.items():
+            record = records[stage]
+            record.add(sent=own.sent, reserved_microusd=own.reserved_microusd)
+            if own.repeated_microusd:
+                record.waste["repeated"] = record.waste.get("repeated", 0) + own.repeated_microusd
+            record.engine = own.figures()
+            record.message = own.stopped or record.message
+        made = {table: rows.where(rows["kind"] == ACCEPTED).select("item.*") for table, rows in landed.items()}
+        made["rejects"] = self._rejects(every)
+        if filled:
+            self.append({table: rows for table, rows in made.items() if table in filled}, list(records))
+        self._keep_pending(every, records)
 
-    def _count(self, record: StageRecord, rows: DataFrame) -> dict[str, int]:
-        """Count outcome rows by what became of them, and what was paid in vain by its cause."""
+    def _count(self, records: Mapping[str, StageRecord], rows: DataFrame) -> set[str]:
+        """Count outcome rows by what became of them, and what was paid in vain by its cause.
+
+        Returns the tables that get rows: an append of none would be a commit.
+        """
+        cause = F.when(rows["wasted_microusd"] > 0, F.coalesce("reason", "kind")).alias("cause")
         found = (
-            rows.groupBy("kind", F.when(rows["wasted_microusd"] > 0, F.coalesce("reason", "kind")).alias("cause"))
+            rows.groupBy("table", "stage", "kind", cause)
             .agg(
                 F.count("*").alias("rows"),
                 F.sum(F.col("first").cast("long")).alias("requests"),
@@ -221,22 +247,13 @@ class Run:
             .collect()
         )
         for row in found:
+            record, kind = records[row["stage"]], row["kind"]
             if row["cause"] and row["wasted"]:
                 record.waste[row["cause"]] = record.waste.get(row["cause"], 0) + int(row["wasted"])
-
-        def total(column: str, *kinds: str) -> int:
-            return sum(int(row[column] or 0) for row in found if row["kind"] in kinds)
-
-        return {
-            "requests": total("requests", ACCEPTED, ITEM_REJECT, NONE_FOUND, REJECTED, DEFERRED),
-            "answered": total("requests", ACCEPTED, ITEM_REJECT, NONE_FOUND),
-            "rejected": total("requests", REJECTED),
-            "deferred": total("requests", DEFERRED),
-            "items": total("rows", ACCEPTED, ITEM_REJECT),
-            "accepted": total("rows", ACCEPTED),
-            "item_rejects": total("rows", ITEM_REJECT),
-            "none_found": total("rows", NONE_FOUND),
-        }
+            record.add(**dict.fromkeys(_REQUESTS_AS[kind], int(row["requests"] or 0)))
+            record.add(**dict.fromkeys(_ITEMS_AS[kind], int(row["rows"])))
+        refused = {"rejects" for row in found if row["kind"] in (REJECTED, ITEM_REJECT)}
+        return refused | {row["table"] for row in found if row["kind"] == ACCEPTED}
 
     def _bill(self, records: list[StageRecord]) -> None:
         """What the stages paid, from the rows that they paid for: accumulators and counters may count twice.
@@ -261,14 +278,14 @@ class Run:
             record.add(cost_microusd=record.waste.get("repeated", 0))
             record.counts["wasted_microusd"] = sum(record.waste.values())
 
-    def _rejects(self, rows: DataFrame, stage: str) -> DataFrame:
+    def _rejects(self, rows: DataFrame) -> DataFrame:
         item = F.concat_ws("#", "origin_id", "ordinal")
         input_key = F.when(F.col("kind") == ITEM_REJECT, item).otherwise(F.col("origin_id"))
         usage = ("prompt_tokens", "completion_tokens", "reasoning_tokens", "cached_tokens", "cost_microusd")
         whole = F.col("kind") == REJECTED
         return rows.where(F.col("kind").isin(REJECTED, ITEM_REJECT)).select(
-            F.sha2(F.concat_ws("|", F.lit(stage), input_key, "reason"), 256).alias("reject_id"),
-            F.lit(stage).alias("stage"),
+            F.sha2(F.concat_ws("|", "stage", input_key, "reason"), 256).alias("reject_id"),
+            "stage",
             "reason",
             "detail",
             input_key.alias("input_key"),
@@ -280,23 +297,21 @@ class Run:
             *(F.when(whole, F.col(name)).alias(name) for name in usage),
         )
 
-    def _keep_pending(self, rows: DataFrame, stage: str, step: str, record: StageRecord) -> None:
-        """Keep this stage's unanswered requests, and only those; one commit, and none where nothing waited or waits."""
+    def _keep_pending(self, rows: DataFrame, records: Mapping[str, StageRecord]) -> None:
+        """Keep these stages' unanswered requests, and only those; no commit where nothing waited or waits."""
+        stages = sorted(records)
         before = self.store.read("pending")
-        kept = self.store.exists("pending") and not before.where(before["stage"] == stage).isEmpty()
-        if not record.counts["deferred"] and not kept:
+        kept = self.store.exists("pending") and not before.where(before["stage"].isin(stages)).isEmpty()
+        if not kept and not any(record.counts["deferred"] for record in records.values()):
             return
-        waiting = rows.where(rows["kind"] == DEFERRED).select(
-            "request_key",
-            F.lit(stage).alias("stage"),
-            F.lit(step).alias("step"),
-            "origin_id",
-            "sample",
-            "prompt_id",
-            "body",
-            F.lit(record.message or _LATE).alias("reason"),
+        why = self.store.spark.createDataFrame(
+            [(stage, record.step, record.message or _LATE) for stage, record in records.items()],
+            "stage string, step string, reason string",
         )
-        self.store.replace("pending", waiting, self.seq, where=f"stage = '{stage}'")
+        waiting = rows.where(rows["kind"] == DEFERRED).drop("reason").join(F.broadcast(why), "stage")
+        named = [name for name in PENDING.names if name != "seq"]
+        where = ", ".join(f"'{stage}'" for stage in stages)
+        self.store.replace("pending", waiting.select(*named), self.seq, where=f"stage IN ({where})")
 
     def remember_prompts(self, prompts: Iterable[tuple[str, str, str, str | None]]) -> None:
         """Land those prompt versions (id, name, template, schema) that the store doesn't know yet."""

@@ -6,16 +6,19 @@ import os
 import signal
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from personalake import jars
 from personalake.errors import InputError, SettingsError
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
+
+T = TypeVar("T")
 
 _DELTA = {
     "spark.sql.extensions": "io.delta.sql.DeltaSparkSessionExtension",
@@ -38,7 +41,7 @@ HURRIED = {
     # which writes a class for each query. Measured on the bundled corpus, two cores, nothing else running: 86-90 s with
     # all four, 118 s with adaptive execution, 141 s with generated code too, over 200 s with Java's second compiler.
     # A large corpus needs what is left out here.
-    "spark.driver.extraJavaOptions": "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC",
+    "spark.driver.extraJavaOptions": "-XX:TieredStopAtLevel=1 -XX:ReservedCodeCacheSize=240m -XX:+UseSerialGC",
     "spark.sql.codegen.wholeStage": "false",
     "spark.sql.codegen.factoryMode": "NO_CODEGEN",
     "spark.sql.adaptive.enabled": "false",
@@ -152,6 +155,16 @@ def parallelism(spark: SparkSession) -> int:
     """How many tasks the session runs at once, as far as it tells: Connect doesn't, and then it is 2."""
     context = getattr(spark, "_sc", None)
     return 2 if context is None else int(context.defaultParallelism)
+
+
+def at_once(*actions: Callable[[], T]) -> list[T]:
+    """Run Spark actions that don't need each other, and return what they return, in their order.
+
+    One thread plans a query and waits for Delta's log, and that is most of a small query's time. All actions end before
+    an error of one is raised, so nothing is left half committed.
+    """
+    with ThreadPoolExecutor(len(actions)) as pool:
+        return [future.result() for future in [pool.submit(action) for action in actions]]
 
 
 def refuse_speculation(spark: SparkSession) -> None:

@@ -38,11 +38,9 @@ def _plan(base_url: str, wave: Path, **changes: Any) -> Plan:
     settings = LlmSettings.model_validate({"timeout_s": 5.0, **changes.pop("llm", {})})
     fields: dict[str, Any] = {
         "wave": str(wave),
-        "stage": "infer",
-        "label": "offline-rules",
+        "stages": {"infer": {"label": "offline-rules", "price": PRICE}},
         "endpoint": Endpoint.of(settings, base_url),
         "endpoint_name": "offline",
-        "price": PRICE,
         "in_flight": 8,
         "requests_per_minute": None,
         "tokens_per_minute": None,
@@ -60,7 +58,8 @@ def _requests(count: int, model: str = "offline-rules") -> list[pa.RecordBatch]:
     rows = []
     for number in range(count):
         body = question.body([{"role": "user", "content": f"Tell me about bridge number {number}."}])
-        rows.append({"request_key": question.key(body, 0), "body": canonical(body).decode(), "est_tokens": 1100})
+        asked = {"request_key": question.key(body, 0), "stage": "infer", "body": canonical(body).decode()}
+        rows.append({**asked, "est_tokens": 1100})
     return [pa.RecordBatch.from_pylist(rows)] if rows else []
 
 

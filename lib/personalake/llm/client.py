@@ -50,8 +50,8 @@ class Client:
     `create()` spends most of its time on turning both into objects that nobody here reads.
     """
 
-    def __init__(self, endpoint: Endpoint, price: Price | None) -> None:
-        self._endpoint, self._price = endpoint, price
+    def __init__(self, endpoint: Endpoint) -> None:
+        self._endpoint = endpoint
         self._client = _open(endpoint)
 
     async def __aenter__(self) -> Client:
@@ -60,8 +60,11 @@ class Client:
     async def __aexit__(self, *_: object) -> None:
         await self._client.close()
 
-    async def send(self, path: str, body: str, request_key: str) -> tuple[Outcome, float]:
-        """Send one request; returns its outcome and the seconds that it took. Raises nothing of the SDK's."""
+    async def send(self, path: str, body: str, request_key: str, price: Price | None) -> tuple[Outcome, float]:
+        """Send one request to a model of that *price*; returns its outcome and the seconds that it took.
+
+        Raises nothing of the SDK's.
+        """
         import httpx2  # noqa: PLC0415 (the SDK's own transport; loaded only where something is sent)
         import openai  # noqa: PLC0415 (half a second of import that readers of this module don't need)
 
@@ -71,9 +74,9 @@ class Client:
             response = await self._client.post(
                 path, cast_to=httpx2.Response, content=body.encode("utf-8", "replace"), options={"headers": headers}
             )
-            outcome = self._read(response)
+            outcome = _read(response, price)
         except openai.APIStatusError as error:
-            outcome = self._read(error.response)
+            outcome = _read(error.response, price)
         except openai.APITimeoutError as error:
             if isinstance(error.__cause__, httpx2.ConnectTimeout | httpx2.PoolTimeout):
                 # What the aiohttp transport makes of a refused connection, too: nothing was sent.
@@ -85,9 +88,10 @@ class Client:
             outcome = Outcome(Kind.RETRY, "connection", _cause(error))
         return outcome, time.monotonic() - started
 
-    def _read(self, response: Any) -> Outcome:  # noqa: ANN401 (httpx2's Response; the SDK may hand out httpx's)
-        headers = {str(name).lower(): str(value) for name, value in response.headers.items()}
-        return of_response(int(response.status_code), headers, bytes(response.content), self._price)
+
+def _read(response: Any, price: Price | None) -> Outcome:  # noqa: ANN401 (httpx2's Response; the SDK may hand out httpx's)
+    headers = {str(name).lower(): str(value) for name, value in response.headers.items()}
+    return of_response(int(response.status_code), headers, bytes(response.content), price)
 
 
 def _open(endpoint: Endpoint) -> AsyncOpenAI:

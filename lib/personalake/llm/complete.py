@@ -1,6 +1,6 @@
 """From requests to completions, each paid once: freeze, ask in waves, journal, commit, recover.
 
-1. The stage's requests are frozen: written down once, so that no wave computes their lineage again.
+1. The requests, of one stage or of several, are frozen: written down once, so that no wave computes them again.
 2. Those without a completion are cut into waves by a hash of their key.
 3. A wave is one `mapInArrow` over a fixed partitioning; its tasks journal every reply (`engine.py`).
 4. The driver appends the journal to `completions` under a transaction name made of its segments, checks that every
@@ -11,11 +11,13 @@ A run that was killed leaves journals behind; the next run starts with step 4 on
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import math
 import threading
 import uuid
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,7 +28,7 @@ from pyspark.sql import functions as F
 from personalake.errors import DeferredError, PersonalakeError, StopRunError, StoreError
 from personalake.lease import Lease
 from personalake.llm.client import Endpoint
-from personalake.llm.engine import STOP_FILE, TALLY_DDL, Plan, run_part, task
+from personalake.llm.engine import STOP_FILE, TALLY_DDL, Asked, Plan, run_part, task
 from personalake.llm.journal import segments
 from personalake.llm.models import Question
 from personalake.schemas import COMPLETIONS
@@ -63,14 +65,31 @@ class Spent:
 
 
 @dataclass(frozen=True)
-class _Stage:
-    """What a paid stage has to do: its name, its question, how many requests wait and what they may cost at most."""
+class Ask:
+    """What one stage asks: its requests (the columns of `requests.REQUESTS`), and of whom."""
 
-    name: str
+    stage: str
+    requests: DataFrame
     question: Question
-    total: int
-    worst: int
-    first: str
+
+
+@dataclass(frozen=True)
+class _Waiting:
+    """What has no answer yet, by stage: how many requests, what they may cost at most, and the first of them."""
+
+    rows: DataFrame
+    questions: dict[str, Question]
+    counts: dict[str, int]
+    worst: dict[str, int]
+    first: dict[str, str]
+
+
+@dataclass(frozen=True)
+class _Committed:
+    """A wave's journal that was landed: its replies, and by stage the cost of those that came twice."""
+
+    replies: int
+    repeated: dict[str, int]
 
 
 class Completer:
@@ -83,82 +102,92 @@ class Completer:
         self._endpoint = Endpoint.of(settings, base_url)
         self._budget = None if budget_usd is None else round(budget_usd * 1_000_000)
         self._journals = store.work / "journal"
-        self._nonce, self._wave = uuid.uuid4().hex[:8], 0
+        self._nonce, self._wave, self._calls = uuid.uuid4().hex[:8], 0, 0
         self._answered: set[str] = set()
         self.say: Callable[[str], None] = lambda _: None
 
     def recover(self) -> int:
         """Commit what ended runs left in their journals; returns the replies found."""
-        return sum(self._commit(wave, Spent()) for wave in self._journals.folders())
+        return sum(self._commit(wave).replies for wave in self._journals.folders())
 
-    def complete(self, stage: str, requests: DataFrame, question: Question) -> tuple[DataFrame, Spent]:
-        """Get every request of *requests* (the columns of `requests.REQUESTS`) answered.
+    def complete(self, asks: Sequence[Ask]) -> tuple[DataFrame, dict[str, Spent]]:
+        """Get every request of *asks* answered, those of all stages in the same waves.
 
-        Returns the requests with the columns of their completion beside them (null where it has to wait) and what was
-        spent. Raises :class:`StopRunError` for what would be said of every row, :class:`DeferredError` where the
-        endpoint can't be reached at all; both before the stage has paid.
+        Returns the requests, with their stage and the columns of their completion beside them (null where it has to
+        wait), and what each stage spent. Raises :class:`StopRunError` for what would be said of every row of a stage,
+        :class:`DeferredError` where the endpoint can't be reached at all; both before anything but these first
+        requests was sent.
         """
-        asks = self._store.stage(requests, f"{stage}-asks")
-        waiting = self._store.stage(self._unanswered(asks), f"{stage}-waiting")
-        spent = Spent()
-        size = waiting.selectExpr(
-            "count(*) AS total", "coalesce(sum(worst_microusd), 0) AS worst", "min(request_key) AS first"
-        ).collect()[0]
-        if size["total"]:
-            self._run_waves(
-                _Stage(stage, question, int(size["total"]), int(size["worst"]), size["first"]), waiting, spent
-            )
+        self._calls += 1
+        named = [ask.requests.withColumn("stage", F.lit(ask.stage)) for ask in asks]
+        asked = self._store.stage(functools.reduce(DataFrame.unionByName, named), f"asked-{self._calls}")
+        spent = {ask.stage: Spent() for ask in asks}
+        waiting = self._waiting(asked, {ask.stage: ask.question for ask in asks})
+        if waiting.counts:
+            self._run_waves(waiting, spent)
         completions = self._store.read("completions").drop("stage", "seq")
-        return asks.join(completions, "request_key", "left"), spent
+        return asked.join(completions, "request_key", "left"), spent
 
-    def _unanswered(self, asks: DataFrame) -> DataFrame:
-        keys = asks.select("request_key").distinct()
+    def _waiting(self, asked: DataFrame, questions: dict[str, Question]) -> _Waiting:
+        """The distinct requests of *asked* without a completion, frozen: no wave computes them again."""
+        keys = asked.select("request_key").distinct()
         # Only the keys that are asked for leave the scan: an anti join against all completions would sort them all.
         known = self._store.read("completions").select("request_key").join(keys, "request_key", "left_semi")
-        one_each = asks.groupBy("request_key").agg(
-            *(F.min(name).alias(name) for name in ("body", "est_tokens", "worst_microusd"))
+        one_each = asked.groupBy("request_key").agg(
+            *(F.min(name).alias(name) for name in ("stage", "body", "est_tokens", "worst_microusd"))
         )
-        return one_each.join(known, "request_key", "left_anti")
+        rows = self._store.stage(one_each.join(known, "request_key", "left_anti"), f"waiting-{self._calls}")
+        sums = rows.groupBy("stage").agg(
+            F.count("*").alias("rows"), F.sum("worst_microusd").alias("worst"), F.min("request_key").alias("first")
+        )
+        found = {row["stage"]: row for row in sums.collect()}
+        return _Waiting(
+            rows,
+            {stage: questions[stage] for stage in sorted(found)},
+            {stage: int(row["rows"]) for stage, row in found.items()},
+            {stage: int(row["worst"]) for stage, row in found.items()},
+            {stage: row["first"] for stage, row in found.items()},
+        )
 
-    def _run_waves(self, stage: _Stage, waiting: DataFrame, spent: Spent) -> None:
-        self._check_price(stage.question)
-        count = self._waves(stage.total, stage.worst)
-        numbered = waiting.withColumn("wave", F.pmod(F.xxhash64("request_key"), F.lit(count)))
+    def _run_waves(self, waiting: _Waiting, spent: dict[str, Spent]) -> None:
+        self._check_prices(waiting)
+        total, worst = sum(waiting.counts.values()), sum(waiting.worst.values())
+        count = self._waves(total, worst)
+        first = [key for stage, key in waiting.first.items() if stage not in self._answered]
+        rest = waiting.rows.where(~F.col("request_key").isin(first)) if first else waiting.rows
+        numbered = rest.withColumn("wave", F.pmod(F.xxhash64("request_key"), F.lit(count)))
         for number in range(count):
-            if spent.stopped or not self._affords(stage.worst // count, spent):
+            if any(each.stopped for each in spent.values()) or not self._affords(waiting.worst, count, spent):
                 return
             self._lease.check()
             # The nonce keeps a wave of this process apart from the same wave of one that died: Delta must not take
             # the second's journal for the first's, which it has landed.
             self._wave += 1
-            wave = f"{stage.name}-{self._seq:06d}-{self._wave:04d}-{self._nonce}"
-            plan = self._plan(wave, stage)
-            rows = numbered.where(F.col("wave") == number)
-            tallies: list[dict[str, Any]] = []
-            if number == 0 and stage.name not in self._answered:
-                tallies = self._preflight(plan, waiting, stage)
-                rows = rows.where(F.col("request_key") != stage.first)
-            if stage.total > len(tallies):
-                tallies += self._run_wave(plan, rows, self._tasks())
-            self._end_wave(wave, tallies, spent)
+            plan = self._plan(f"{self._seq:06d}-{self._wave:04d}-{self._nonce}", waiting.questions)
+            tallies = self._preflight(plan, waiting.rows, first) if first and number == 0 else []
+            if total > len(first):
+                tallies += self._run_wave(plan, numbered.where(F.col("wave") == number), self._tasks())
+            self._end_wave(plan, tallies, spent)
 
-    def _preflight(self, plan: Plan, waiting: DataFrame, stage: _Stage) -> list[dict[str, Any]]:
-        """Ask one of the requests alone: a wrong key or model is found out once and not by all that are in flight."""
-        alone = plan.model_copy(update={"part": "first", "in_flight": 1, "max_attempts": min(3, plan.max_attempts)})
-        tallies = self._run_wave(alone, waiting.where(F.col("request_key") == stage.first), 1)
-        said = next((tally for tally in tallies if tally["reason"]), None)
-        if said is None:
-            self._answered.add(stage.name)
+    def _preflight(self, plan: Plan, rows: DataFrame, first: list[str]) -> list[dict[str, Any]]:
+        """Ask one request of each stage alone: a wrong key or model is found out once, not by all in flight."""
+        alone = plan.model_copy(
+            update={"part": "first", "in_flight": len(first), "max_attempts": min(3, plan.max_attempts)}
+        )
+        tallies = self._run_wave(alone, rows.where(F.col("request_key").isin(first)), 1)
+        said = sorted((t for t in tallies if t["reason"]), key=lambda tally: tally["outcome"] != "stop")
+        if not said:
+            self._answered.update(plan.stages)
             return tallies
-        message, where = f"{said['reason']}: {said['detail']}", self._settings.base_url
-        if said["outcome"] == "stop":
-            raise StopRunError(message, where=where, cure=_cure(said["reason"]))
+        message, where = f"{said[0]['reason']}: {said[0]['detail']}", self._settings.base_url
+        if said[0]["outcome"] == "stop":
+            raise StopRunError(message, where=where, cure=_cure(said[0]["reason"]))
         raise DeferredError(
             message, where=where, cure="nothing was paid in this stage; run again when the endpoint answers"
         )
 
     def _run_wave(self, plan: Plan, rows: DataFrame, tasks: int) -> list[dict[str, Any]]:
-        columns = rows.select("request_key", "body", "est_tokens")
+        columns = rows.select("request_key", "stage", "body", "est_tokens")
         if self._settings.run_on == "driver":
             part, attempt = plan.part or "driver", uuid.uuid4().hex[:8]
             return self._interruptible(
@@ -197,34 +226,38 @@ class Completer:
             raise box["error"]
         rows: list[dict[str, Any]] = box["rows"]
         if interrupted:
-            self._commit(plan.wave.rsplit("/", 1)[-1], Spent())
+            self._commit(plan.wave.rsplit("/", 1)[-1])
             raise KeyboardInterrupt
         return rows
 
-    def _end_wave(self, wave: str, tallies: list[dict[str, Any]], spent: Spent) -> None:
+    def _end_wave(self, plan: Plan, tallies: list[dict[str, Any]], spent: dict[str, Spent]) -> None:
+        in_flight: Counter[str] = Counter()
         for tally in tallies:
-            spent.sent += tally["sent"]
-            spent.rate_limited += tally["rate_limited"]
-            spent.failed_sends += tally["failed_sends"]
-            spent.most_in_flight += tally["most_in_flight"]
-            spent.busy_ms = max(spent.busy_ms, tally["busy_ms"])
+            own = spent[tally["stage"]]
+            own.sent += tally["sent"]
+            own.rate_limited += tally["rate_limited"]
+            own.failed_sends += tally["failed_sends"]
+            own.busy_ms = max(own.busy_ms, tally["busy_ms"])
+            in_flight[tally["stage"]] += tally["most_in_flight"]
+            own.most_in_flight = max(own.most_in_flight, in_flight[tally["stage"]])
         self._lease.check()
-        self._commit(wave, spent)
+        for stage, repeated in self._commit(plan.wave.rsplit("/", 1)[-1]).repeated.items():
+            spent.setdefault(stage, Spent()).repeated_microusd += repeated
         for tally in tallies:
             said = f"{tally['reason']}: {tally['detail']}"
             if tally["outcome"] == "stop":
                 raise StopRunError(said, where=self._settings.base_url, cure=_cure(tally["reason"]))
             if tally["outcome"] == "defer":
-                spent.stopped = said
+                spent[tally["stage"]].stopped = said
 
-    def _commit(self, wave: str, spent: Spent) -> int:
+    def _commit(self, wave: str) -> _Committed:
         """Land a wave's journal in `completions`, once, and delete the segments that were landed.
 
         A wave of this process asked for keys that had no completion, each in one part; so, with one attempt a part,
         nothing can be there twice. Otherwise the earliest reply of a key stays: later stages may have read it.
         """
         folder = self._journals / wave
-        found = segments(folder)
+        found, repeated = segments(folder), dict[str, int]()
         if found:
             paths = [f"{folder.for_spark}/{s.path[len(folder.path) + 1 :]}" for s in found]
             schema = self._store.read("completions").drop("seq").schema
@@ -235,9 +268,9 @@ class Completer:
             digest = hashlib.sha256("\n".join(s.path for s in found).encode()).hexdigest()[:16]
             fresh = rows if sure else self._unknown(rows)
             self._store.append("completions", fresh, self._seq, txn=f"{wave}/{digest}")
-            spent.repeated_microusd += self._check_landed(rows, sum(s.rows for s in found))
+            repeated = self._check_landed(rows, sum(s.rows for s in found))
         folder.delete()
-        return sum(s.rows for s in found)
+        return _Committed(sum(s.rows for s in found), repeated)
 
     def _unknown(self, rows: DataFrame) -> DataFrame:
         """The earliest of the journaled replies to each key, of those keys that have no completion."""
@@ -247,39 +280,38 @@ class Completer:
         one = rows.groupBy("request_key").agg(earliest).select("row.*")
         return one.join(known, "request_key", "left_anti")
 
-    def _check_landed(self, rows: DataFrame, count: int) -> int:
-        """Raise :class:`StoreError` unless every key is in the table; returns the cost of replies that came twice."""
+    def _check_landed(self, rows: DataFrame, count: int) -> dict[str, int]:
+        """Raise :class:`StoreError` unless every key is in the table; returns what repeated replies cost, by stage."""
         landed = self._store.read("completions").select("request_key", "answered_at")
         # The usual case in one pass, without a shuffle: each journaled reply is there, itself.
         if landed.join(F.broadcast(rows.select("request_key", "answered_at")), _REPLY, "left_semi").count() == count:
-            return 0
+            return {}
         there = landed.withColumnRenamed("answered_at", "landed_at")
         found = (
             rows.join(there, "request_key", "left")
-            .selectExpr(
-                "count_if(landed_at IS NULL) AS missing",
-                "coalesce(sum(cost_microusd) FILTER (WHERE landed_at != answered_at), 0) AS repeated",
+            .groupBy("stage")
+            .agg(
+                F.count_if(F.col("landed_at").isNull()).alias("missing"),
+                F.sum(F.when(F.col("landed_at") != F.col("answered_at"), F.col("cost_microusd"))).alias("repeated"),
             )
-            .collect()[0]
+            .collect()
         )
-        if found["missing"]:
+        if any(row["missing"] for row in found):
             raise StoreError(
                 "replies of a wave did not reach the table; their journal was kept",
                 where="completions",
                 cure="run again; if it repeats, report it with the version of delta-spark",
             )
-        return int(found["repeated"])
+        return {row["stage"]: int(row["repeated"]) for row in found if row["repeated"]}
 
-    def _plan(self, wave: str, stage: _Stage) -> Plan:
+    def _plan(self, wave: str, questions: dict[str, Question]) -> Plan:
         settings, tasks = self._settings, self._tasks()
         share = 1.0 / tasks
         return Plan(
             wave=(self._journals / wave).address,
-            stage=stage.name,
-            label=stage.question.label,
+            stages={name: Asked(label=q.label, price=q.abilities.price) for name, q in questions.items()},
             endpoint=self._endpoint,
             endpoint_name=settings.base_url,
-            price=stage.question.abilities.price,
             in_flight=max(1, settings.in_flight // tasks),
             requests_per_minute=settings.requests_per_minute and settings.requests_per_minute * share,
             tokens_per_minute=settings.tokens_per_minute and settings.tokens_per_minute * share,
@@ -301,17 +333,20 @@ class Completer:
         left = max(1, self._budget - self._paid())
         return max(by_rows, min(total, math.ceil(worst / max(1, left // 4))))
 
-    def _affords(self, wave_worst: int, spent: Spent) -> bool:
+    def _affords(self, worst: dict[str, int], waves: int, spent: dict[str, Spent]) -> bool:
+        """Whether the budget holds one more of *waves*; reserves its worst cost, or says to all its stages why not."""
         if self._budget is None:
             return True
-        paid = self._paid()
+        paid, wave_worst = self._paid(), sum(worst.values()) // waves
         if paid + wave_worst > self._budget:
-            spent.stopped = (
-                f"budget: {paid / 1e6:.4f} of {self._budget / 1e6:.4f} US dollars are spent, "
-                f"and the next wave may cost {wave_worst / 1e6:.4f}"
-            )
+            for stage in worst:
+                spent[stage].stopped = (
+                    f"budget: {paid / 1e6:.4f} of {self._budget / 1e6:.4f} US dollars are spent, "
+                    f"and the next wave may cost {wave_worst / 1e6:.4f}"
+                )
             return False
-        spent.reserved_microusd += wave_worst
+        for stage, most in worst.items():
+            spent[stage].reserved_microusd += most // waves
         return True
 
     def _paid(self) -> int:
@@ -321,13 +356,14 @@ class Completer:
         repeated = self._store.read("runs").selectExpr("coalesce(sum(waste['repeated']), 0) AS r").collect()[0]["r"]
         return int(total) + int(repeated)
 
-    def _check_price(self, question: Question) -> None:
-        if self._budget is not None and question.abilities.price is None:
-            raise PersonalakeError(
-                f"a budget is set, and the model {question.role.model!r} has no price",
-                where="budget_usd",
-                cure="add its price to models.yaml",
-            )
+    def _check_prices(self, waiting: _Waiting) -> None:
+        for question in waiting.questions.values():
+            if self._budget is not None and question.abilities.price is None:
+                raise PersonalakeError(
+                    f"a budget is set, and the model {question.role.model!r} has no price",
+                    where="budget_usd",
+                    cure="add its price to models.yaml",
+                )
 
 
 def _fed(columns: DataFrame) -> Iterator[pa.RecordBatch]:

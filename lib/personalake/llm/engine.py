@@ -6,8 +6,8 @@ import asyncio
 import random
 import time
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import asdict, dataclass
+from typing import Any, NamedTuple
 
 import pyarrow as pa
 from pydantic import BaseModel, ConfigDict
@@ -29,6 +29,7 @@ _DOWN_AFTER = 12
 
 TALLY = pa.schema(
     [
+        pa.field("stage", pa.string()),
         pa.field("done", pa.int64()),
         pa.field("deferred", pa.int64()),
         pa.field("sent", pa.int64()),
@@ -41,11 +42,20 @@ TALLY = pa.schema(
         pa.field("detail", pa.string()),
     ]
 )
-"""What a task returns: one row of counts, and why it stopped early, if it did."""
+"""What a task returns: a row of counts for each stage that it asked for, and why it stopped early, if it did."""
 TALLY_DDL = (
-    "done long, deferred long, sent long, rate_limited long, failed_sends long, busy_ms long, most_in_flight long, "
-    "outcome string, reason string, detail string"
+    "stage string, done long, deferred long, sent long, rate_limited long, failed_sends long, busy_ms long, "
+    "most_in_flight long, outcome string, reason string, detail string"
 )
+
+
+class Asked(BaseModel):
+    """Whom a stage asks: the user's name for the deployment, and its price."""
+
+    model_config = ConfigDict(frozen=True)
+
+    label: str
+    price: Price | None
 
 
 class Plan(BaseModel):
@@ -55,12 +65,10 @@ class Plan(BaseModel):
 
     wave: str
     part: str | None = None
-    stage: str
-    label: str
+    stages: dict[str, Asked]
     endpoint: Endpoint
     endpoint_name: str
     path: str = "/chat/completions"
-    price: Price | None
     in_flight: int
     requests_per_minute: float | None
     tokens_per_minute: float | None
@@ -69,8 +77,16 @@ class Plan(BaseModel):
     flush_rows: int
 
 
+class _Request(NamedTuple):
+    request_key: str
+    stage: str
+    body: str
+    est_tokens: int
+
+
 @dataclass
 class _Tally:
+    stage: str
     done: int = 0
     deferred: int = 0
     sent: int = 0
@@ -81,33 +97,31 @@ class _Tally:
     outcome: str | None = None
     reason: str | None = None
     detail: str | None = None
-    failures_in_a_row: int = field(default=0, repr=False)
-
-    def row(self) -> pa.RecordBatch:
-        values = {name: [getattr(self, name)] for name in TALLY.names}
-        return pa.RecordBatch.from_pydict(values, schema=TALLY)
 
 
 def run_part(batches: Iterable[pa.RecordBatch], plan: Plan, part: str, attempt: str) -> Iterator[pa.RecordBatch]:
-    """Answer the requests in *batches* (request_key, body, est_tokens), journal them, yield one row of :data:`TALLY`.
+    """Answer the requests in *batches* (request_key, stage, body, est_tokens), journal them, yield :data:`TALLY`.
 
     Keys that an earlier attempt at this part has journaled are passed over. Nothing is raised for what an endpoint
     does: a Spark task that fails would be run again by Spark, which knows nothing of money.
     """
-    yield asyncio.run(_Part(plan, Journal(Folder(plan.wave), part, attempt)).run(_rows(batches))).row()
+    tallies = asyncio.run(_Part(plan, Journal(Folder(plan.wave), part, attempt)).run(_rows(batches)))
+    yield pa.RecordBatch.from_pylist([asdict(tally) for tally in tallies], schema=TALLY)
 
 
-def _rows(batches: Iterable[pa.RecordBatch]) -> Iterator[tuple[str, str, int]]:
+def _rows(batches: Iterable[pa.RecordBatch]) -> Iterator[_Request]:
     for batch in batches:
-        columns = (batch.column(name).to_pylist() for name in ("request_key", "body", "est_tokens"))
-        yield from zip(*columns, strict=True)
+        columns = (batch.column(name).to_pylist() for name in _Request._fields)
+        yield from map(_Request._make, zip(*columns, strict=True))
 
 
 class _Part:
     """One attempt at one part: a sliding window of sends over an iterator of requests."""
 
     def __init__(self, plan: Plan, journal: Journal) -> None:
-        self._plan, self._journal, self._tally = plan, journal, _Tally()
+        self._plan, self._journal = plan, journal
+        self._tallies: dict[str, _Tally] = {}
+        self._failures_in_a_row = self._most_in_flight = 0
         self._wave = Folder(plan.wave)
         self._stopping = asyncio.Event()
         self._limiter = Limiter(
@@ -117,18 +131,19 @@ class _Part:
             clock=time.monotonic,
         )
 
-    async def run(self, requests: Iterator[tuple[str, str, int]]) -> _Tally:
+    def _tally(self, stage: str) -> _Tally:
+        return self._tallies.setdefault(stage, _Tally(stage))
+
+    async def run(self, requests: Iterator[_Request]) -> list[_Tally]:
         """Send everything that isn't journaled yet; returns the counts once every reply is on disk."""
         started = time.monotonic()
         answered = self._journal.answered()
-        todo = (request for request in requests if request[0] not in answered)
+        todo = (request for request in requests if request.request_key not in answered)
         try:
-            opened = Client(self._plan.endpoint, self._plan.price)
+            opened = Client(self._plan.endpoint)
         except SettingsError as error:
             # The key is looked for here, on the machine that calls; the driver may have it and this one not.
-            self._end(Outcome(Kind.STOP, "no_key", str(error)))
-            self._tally.deferred += sum(1 for _ in todo)
-            return self._tally
+            return self._ended(todo, started, Outcome(Kind.STOP, "no_key", str(error)))
         async with opened as client:
             ticker = asyncio.create_task(self._tick())
             workers = asyncio.gather(*(self._work(client, todo) for _ in range(self._plan.in_flight)))
@@ -141,60 +156,71 @@ class _Part:
                 ticker.cancel()
                 workers.cancel()
                 self._journal.flush()
-        self._tally.deferred += sum(1 for _ in todo)
-        self._tally.busy_ms = round((time.monotonic() - started) * 1000)
-        return self._tally
+        return self._ended(todo, started)
 
-    async def _work(self, client: Client, todo: Iterator[tuple[str, str, int]]) -> None:
+    def _ended(self, rest: Iterator[_Request], started: float, why: Outcome | None = None) -> list[_Tally]:
+        """The counts, with *rest*, which was not sent, put off."""
+        for request in rest:
+            self._tally(request.stage).deferred += 1
+        for tally in self._tallies.values():
+            if why is not None:
+                tally.outcome, tally.reason, tally.detail = why.kind.value, why.reason, why.detail
+            tally.most_in_flight = self._most_in_flight
+            tally.busy_ms = round((time.monotonic() - started) * 1000)
+        return list(self._tallies.values())
+
+    async def _work(self, client: Client, todo: Iterator[_Request]) -> None:
         while not self._stopping.is_set():
             request = next(todo, None)
             if request is None:
                 return
-            await self._answer(client, *request)
+            await self._answer(client, request)
             if self._journal.unflushed >= self._plan.flush_rows:
                 await asyncio.to_thread(self._journal.flush)
 
-    async def _answer(self, client: Client, key: str, body: str, est_tokens: int) -> None:
+    async def _answer(self, client: Client, request: _Request) -> None:
         """One request to its end: answered, refused, put off; or the end of the run."""
-        paid, seconds = Usage(), 0.0
-        for attempt in range(1, self._plan.max_attempts + 1):
-            outcome, seconds = await self._send(client, key, body, est_tokens)
+        paid, seconds, tally, plan = Usage(), 0.0, self._tally(request.stage), self._plan
+        for attempt in range(1, plan.max_attempts + 1):
+            outcome, seconds = await self._send(client, request, tally)
             paid = paid.plus(outcome.usage)
             if outcome.kind in (Kind.ANSWERED, Kind.REJECT):
-                whole = _with_usage(outcome, paid)
-                plan = self._plan
-                self._journal.add(record(key, plan.stage, plan.label, plan.endpoint_name, whole, attempt, seconds))
-                self._tally.done += 1
+                whole, label = _with_usage(outcome, paid), plan.stages[request.stage].label
+                row = record(request.request_key, request.stage, label, plan.endpoint_name, whole, attempt, seconds)
+                self._journal.add(row)
+                tally.done += 1
                 return
             if outcome.kind in (Kind.STOP, Kind.DEFER):
-                self._end(outcome)
+                self._end(outcome, tally)
                 break
-            if self._down(outcome) or self._stopping.is_set():
+            if self._down(outcome, tally) or self._stopping.is_set():
                 break
-            if attempt < self._plan.max_attempts:
+            if attempt < plan.max_attempts:
                 await self._pause(outcome, attempt)
         else:
-            self._note(outcome)
-        self._tally.deferred += 1
+            if tally.outcome is None:
+                tally.reason, tally.detail = outcome.reason, outcome.detail
+        tally.deferred += 1
 
-    async def _send(self, client: Client, key: str, body: str, est_tokens: int) -> tuple[Outcome, float]:
-        await self._limiter.acquire(est_tokens)
-        self._tally.most_in_flight = max(self._tally.most_in_flight, self._limiter.in_flight)
-        self._tally.sent += 1
-        used = est_tokens
+    async def _send(self, client: Client, request: _Request, tally: _Tally) -> tuple[Outcome, float]:
+        await self._limiter.acquire(request.est_tokens)
+        self._most_in_flight = max(self._most_in_flight, self._limiter.in_flight)
+        tally.sent += 1
+        used = request.est_tokens
         try:
-            outcome, seconds = await client.send(self._plan.path, body, key)
+            price = self._plan.stages[request.stage].price
+            outcome, seconds = await client.send(self._plan.path, request.body, request.request_key, price)
             used = outcome.usage.prompt + outcome.usage.completion
         finally:
-            self._limiter.release(reserved=est_tokens, used=used)
+            self._limiter.release(reserved=request.est_tokens, used=used)
         if outcome.kind is Kind.ANSWERED:
             self._limiter.succeeded()
         if outcome.kind in (Kind.ANSWERED, Kind.REJECT):
-            self._tally.failures_in_a_row = 0
+            self._failures_in_a_row = 0
         else:
-            self._tally.failed_sends += 1
+            tally.failed_sends += 1
         if outcome.rate_limited:
-            self._tally.rate_limited += 1
+            tally.rate_limited += 1
             self._limiter.pushed_back(outcome.retry_after_s)
         return outcome, seconds
 
@@ -210,24 +236,21 @@ class _Part:
         except asyncio.TimeoutError:
             return
 
-    def _down(self, outcome: Outcome) -> bool:
+    def _down(self, outcome: Outcome, tally: _Tally) -> bool:
         """Whether the endpoint counts as down: nothing but failures to reach it, many in a row."""
         if outcome.reason != "connection":
             return False
-        self._tally.failures_in_a_row += 1
-        if self._tally.failures_in_a_row >= _DOWN_AFTER:
-            self._end(Outcome(Kind.DEFER, "endpoint_down", outcome.detail))
+        self._failures_in_a_row += 1
+        if self._failures_in_a_row >= _DOWN_AFTER:
+            self._end(Outcome(Kind.DEFER, "endpoint_down", outcome.detail), tally)
             return True
         return False
 
-    def _note(self, outcome: Outcome) -> None:
-        if self._tally.outcome is None:
-            self._tally.reason, self._tally.detail = outcome.reason, outcome.detail
-
-    def _end(self, outcome: Outcome) -> None:
-        if self._tally.outcome is None or outcome.kind is Kind.STOP:
-            self._tally.outcome = outcome.kind.value
-            self._tally.reason, self._tally.detail = outcome.reason, outcome.detail
+    def _end(self, outcome: Outcome, *tallies: _Tally) -> None:
+        """Send nothing more, and say why to the stages of *tallies*."""
+        for tally in tallies:
+            if tally.outcome is None or outcome.kind is Kind.STOP:
+                tally.outcome, tally.reason, tally.detail = outcome.kind.value, outcome.reason, outcome.detail
         self._stopping.set()
 
     async def _tick(self) -> None:
@@ -236,7 +259,7 @@ class _Part:
             await asyncio.sleep(self._plan.flush_s)
             await asyncio.to_thread(self._journal.flush)
             if await asyncio.to_thread((self._wave / STOP_FILE).exists):
-                self._end(Outcome(Kind.DEFER, "interrupted", "stopped by the user"))
+                self._end(Outcome(Kind.DEFER, "interrupted", "stopped by the user"), *self._tallies.values())
 
 
 def _with_usage(outcome: Outcome, usage: Usage) -> Outcome:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +29,7 @@ from personalake.report.facts import (
 )
 from personalake.report.html import render
 from personalake.runs import Run
+from personalake.session import at_once
 
 _STAND_IN = "offline-rules"
 _SUMS = (
@@ -53,10 +54,17 @@ def write_report(run: Run, path: Path, samples: int, status: Status, message: st
 
 def gather(run: Run, samples: int, status: Status, message: str) -> ReportFacts:
     """Read what the report says of *run* and of the whole store; *samples* rows in all."""
-    store = run.store
-    stages = _stages(run)
-    models = sorted(row[0] for row in store.read("completions").select("model").distinct().collect())
-    hub = store.read("hub")
+    store, hub = run.store, run.store.read("hub")
+    queries: tuple[Callable[[], Any], ...] = (
+        lambda: _stages(run),
+        lambda: sorted(row[0] for row in store.read("completions").select("model").distinct().collect()),
+        lambda: _samples(run, samples),
+        lambda: _counts(hub, "language"),
+        lambda: _counts(hub, "domain"),
+        lambda: _table_sizes(run),
+        lambda: store.read("runs").where("stage != 'run'").agg(F.sum("wasted_microusd")).collect()[0][0],
+    )
+    stages, models, shown, languages, domains, sizes, wasted = at_once(*queries)
     return ReportFacts(
         store=store.address,
         run_id=run.run_id,
@@ -68,12 +76,12 @@ def gather(run: Run, samples: int, status: Status, message: str) -> ReportFacts:
         stand_in=_STAND_IN in models,
         models=tuple(models),
         run_totals=_run_totals(run),
-        store_totals=_store_totals(run, stages),
+        store_totals=_store_totals(stages, sizes, int(wasted or 0)),
         stages=tuple(stages),
         stages_of="all runs of this store",
-        samples=_samples(run, samples),
-        languages=_counts(hub, "language"),
-        domains=_counts(hub, "domain"),
+        samples=shown,
+        languages=languages,
+        domains=domains,
         waste=_waste(run),
         settings=yaml.safe_dump(run.settings.shaping_rows(), sort_keys=False, allow_unicode=True),
         warnings=tuple(run.warnings),
@@ -162,18 +170,19 @@ def _run_totals(run: Run) -> Totals:
     )
 
 
-def _store_totals(run: Run, stages: list[StageFacts]) -> Totals:
-    counts = {name: run.store.read(name).count() for name in ("documents", "personas", "hub", "examples", "solutions")}
-    wasted = (
-        run.store.read("runs").where("stage != 'run'").selectExpr("coalesce(sum(wasted_microusd), 0) AS w").collect()
-    )
+def _table_sizes(run: Run) -> dict[str, int]:
+    names = ("documents", "personas", "hub", "examples", "solutions")
+    return {name: run.store.read(name).count() for name in names}
+
+
+def _store_totals(stages: list[StageFacts], sizes: dict[str, int], wasted_microusd: int) -> Totals:
     return Totals(
-        **counts,
+        **sizes,
         requests=sum(stage.sent for stage in stages),
         prompt_tokens=sum(stage.prompt_tokens for stage in stages),
         completion_tokens=sum(stage.completion_tokens for stage in stages),
         cost_usd=sum(stage.cost_usd for stage in stages),
-        wasted_usd=int(wasted[0]["w"]) / 1e6,
+        wasted_usd=wasted_microusd / 1e6,
     )
 
 

@@ -1,0 +1,211 @@
+"""Synthesis in rounds: who writes next, who answers what, until each task's target is met."""
+
+from __future__ import annotations
+
+import functools
+from collections import Counter
+from collections.abc import Mapping
+
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
+
+from personalake.errors import DeferredError, StopRunError
+from personalake.inputs import Inputs
+from personalake.llm.complete import Ask
+from personalake.runs import Run, StageRecord
+from personalake.synthesis import synthesize as synthesis
+from personalake.synthesis.tasks import Step, Task
+
+
+def stage_name(task: Task, step: Step) -> str:
+    """The name of a task's step in `runs`, `rejects` and `completions`."""
+    return f"synthesize.{task.task}.{step.id}"
+
+
+class Rounds:
+    """All tasks of a run, in rounds: each asks whatever can be asked by now, of every task and step, in one go.
+
+    What that is is read off the tables, so a run that was cut off goes on like any other. A task never has more
+    examples written than its target lacks, in the order of their hash rank: the target is made of the lowest ranks that
+    hold, and a refused row costs a round, not money. All tasks share a round, because its own cost (a dozen Spark jobs,
+    and the wait for its slowest reply) is the same for one task and for seven.
+    """
+
+    def __init__(self, run: Run, inputs: Inputs) -> None:
+        self._run, self._inputs = run, inputs
+        self._targets = {task.task: target for task, target in inputs.tasks}
+        self._steps = {stage_name(task, step): (task, step) for task, _ in inputs.tasks for step in task.steps}
+        self._records: dict[str, StageRecord] = {}
+        self._held: Counter[str] = Counter()
+        """By task, the examples that are complete or may yet be."""
+        self._open: set[str] = set()
+        """The answering stages that an example lacks."""
+        self._round = 0
+
+    def work(self) -> None:
+        """Do the rounds, then close the stages that did something, also where the endpoint ends them early.
+
+        1. See which examples are complete, and which lack an answer that nobody has refused.
+        2. Where these are fewer than the target, choose the next personas by rank.
+        3. Ask them to write, and ask for the answers that are lacking; land both; and again.
+        """
+        if self._run.resumes:
+            self._adopt()
+        self._look()
+        try:
+            while not any(record.counts["deferred"] for record in self._records.values()):
+                asks, writers = self._asks()
+                if not asks:
+                    break
+                self._ask(asks, writers)
+        except (DeferredError, StopRunError):
+            self._run.close(*self._records.values())
+            raise
+        self._run.close(*self._records.values())
+
+    def _record(self, stage: str) -> StageRecord:
+        return self._records.setdefault(stage, StageRecord(stage, self._steps[stage][1].id))
+
+    def _adopt(self) -> None:
+        """Count what a run landed before it was cut off; its rows are in the tables, but in no row of `runs`."""
+        for stage, (task, step) in self._steps.items():
+            since, store = self._run.through(stage), self._run.store
+            made = self._made(task, step, since).count()
+            rejects = store.read("rejects", after_seq=since).where(F.col("stage") == stage)
+            row = rejects.selectExpr("count(*) AS all", "count_if(contains(input_key, '#')) AS items").collect()[0]
+            refused, items = int(row["all"]), int(row["items"])
+            if made or refused:
+                self._record(stage).add(
+                    requests=made + refused,
+                    answered=made + items,
+                    rejected=refused - items,
+                    items=made + items,
+                    accepted=made,
+                    item_rejects=items,
+                )
+
+    def _made(self, task: Task, step: Step, since: int) -> DataFrame:
+        store = self._run.store
+        if not step.answers:
+            return store.read("examples", after_seq=since).where(F.col("task") == task.task)
+        solutions = store.read("solutions", after_seq=since).where(F.col("step") == step.id)
+        examples = store.read("examples").where(F.col("task") == task.task)
+        return solutions.join(examples.select("example_id"), "example_id", "left_semi")
+
+    def _refused(self) -> DataFrame:
+        """What each stage has refused: the persona or example that was asked, the place in the reply cut off."""
+        refused = self._run.store.read("rejects").where(F.col("stage").isin(list(self._steps)))
+        return refused.select("stage", F.substring_index("input_key", "#", 1).alias("refused")).distinct()
+
+    def _asks(self) -> tuple[list[Ask], DataFrame]:
+        """What can be asked by now, and the personas who are to write, with their `task`."""
+        asks = []
+        for stage in sorted(self._open):
+            task, step = self._steps[stage]
+            question = self._inputs.question(step.role)
+            asks.append(Ask(stage, synthesis.answering_requests(self._lacking(stage), task, step, question), question))
+        writers = self._writers()
+        for name in sorted({row["task"] for row in writers.select("task").distinct().collect()}):
+            stage, task, step = self._writing(name)
+            question = self._inputs.question(step.role)
+            own, seed = writers.where(F.col("task") == name), self._inputs.settings.seed
+            asks.append(Ask(stage, synthesis.writing_requests(own, task, question, seed), question))
+        return asks, writers
+
+    def _writing(self, name: str) -> tuple[str, Task, Step]:
+        """The stage in which the task of this *name* is written, the task and the step."""
+        task = next(task for task, _ in self._inputs.tasks if task.task == name)
+        return stage_name(task, task.writing[0]), task, task.writing[0]
+
+    def _look(self) -> None:
+        """See in the tables how many examples are complete or may yet be, and which stages they lack."""
+        self._held.clear()
+        self._open.clear()
+        store = self._run.store
+        if not store.exists("examples"):
+            return
+        answering = [(t.task, s.id, name) for name, (t, s) in self._steps.items() if s.answers]
+        steps = store.spark.createDataFrame(answering, "task string, step string, stage string")
+        answered = store.read("solutions").select("example_id", "step", F.lit(True).alias("answered")).distinct()
+        refused = self._refused().select("stage", F.col("refused").alias("example_id"), F.lit(True).alias("no"))
+        found = (
+            store.read("examples")
+            .select("example_id", "task")
+            .join(F.broadcast(steps), "task")
+            .join(answered, ["example_id", "step"], "left")
+            .join(refused, ["example_id", "stage"], "left")
+            .groupBy("task", "example_id")
+            .agg(
+                F.every(F.col("answered").isNotNull()).alias("complete"),
+                F.array_sort(F.collect_set(F.when(F.coalesce("answered", "no").isNull(), F.col("stage")))).alias(
+                    "lacks"
+                ),
+            )
+            .groupBy("task", "complete", "lacks")
+            .count()
+            .collect()
+        )
+        for row in found:
+            self._open.update(row["lacks"])
+            if row["complete"] or row["lacks"]:
+                self._held[row["task"]] += row["count"]
+
+    def _lacking(self, stage: str) -> DataFrame:
+        """The examples without an answer in *stage* that nobody has refused."""
+        (task, step), store = self._steps[stage], self._run.store
+        answered = store.read("solutions").where(F.col("step") == step.id).select("example_id")
+        refused = self._refused().where(F.col("stage") == stage).select(F.col("refused").alias("example_id"))
+        examples = store.read("examples").where(F.col("task") == task.task)
+        return examples.join(answered.unionByName(refused), "example_id", "left_anti")
+
+    def _writers(self) -> DataFrame:
+        """For each task as many of the next personas by rank as its target lacks; staged."""
+        store, seed, chosen = self._run.store, self._inputs.settings.seed, []
+        for name, target in self._targets.items():
+            missing = target - self._held[name]
+            if missing <= 0:
+                continue
+            stage, task, _ = self._writing(name)
+            tried = store.read("examples").where(F.col("task") == name).select("persona_id")
+            refused = self._refused().where(F.col("stage") == stage).select(F.col("refused").alias("persona_id"))
+            candidates = synthesis.candidates(store.read("hub"), tried.unionByName(refused), task, seed, missing)
+            chosen.append(candidates.withColumn("task", F.lit(name)))
+        if not chosen:
+            return store.read("hub").limit(0).withColumn("task", F.lit(""))
+        return store.stage(functools.reduce(DataFrame.unionByName, chosen), f"writers-{self._round}")
+
+    def _ask(self, asks: list[Ask], writers: DataFrame) -> None:
+        self._round += 1
+        answers, spent = self._run.completer.complete(asks)
+        outcomes: dict[str, list[DataFrame]] = {}
+        for ask in asks:
+            task, step = self._steps[ask.stage]
+            own = answers.where(F.col("stage") == ask.stage)
+            if step.answers:
+                found = synthesis.accept_solutions(own, step)
+            else:
+                about = writers.where(F.col("task") == task.task).withColumnRenamed("persona_id", "origin_id")
+                found = synthesis.accept_examples(own.join(about, "origin_id"), task, self._inputs.settings.seed)
+            table = "solutions" if step.answers else "examples"
+            outcomes.setdefault(table, []).append(found.withColumn("stage", F.lit(ask.stage)))
+        whole = {table: functools.reduce(DataFrame.unionByName, found) for table, found in outcomes.items()}
+        records = {ask.stage: self._record(ask.stage) for ask in asks}
+        before = {stage: dict(record.counts) for stage, record in records.items()}
+        self._run.land_outcomes(records, whole, spent)
+        self._take_stock({stage: _more(before[stage], record.counts) for stage, record in records.items()})
+
+    def _take_stock(self, came: Mapping[str, Mapping[str, int]]) -> None:
+        """Follow a round's counts; where an answer was refused, only the tables say which examples it ends."""
+        if any(self._steps[s][1].answers and n["rejected"] + n["item_rejects"] for s, n in came.items()):
+            return self._look()
+        self._open -= set(came)
+        for stage, counts in came.items():
+            task, step = self._steps[stage]
+            if not step.answers and counts["accepted"]:
+                self._held[task.task] += counts["accepted"]
+                self._open.update(stage_name(task, answering) for answering in task.answering)
+        return None
+
+
+def _more(before: Mapping[str, int], after: Mapping[str, int]) -> dict[str, int]:
+    return {name: after[name] - before[name] for name in after}
