@@ -23,6 +23,8 @@ def spark(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SparkSession]:
     folder = tmp_path_factory.mktemp("spark")
     conf = {
         **HURRIED,
+        # This session lives for minutes: Java's second compiler pays here.
+        "spark.driver.extraJavaOptions": "-XX:+UseSerialGC",
         "spark.master": "local[2]",
         "spark.sql.warehouse.dir": str(folder / "warehouse"),
         "spark.sql.shuffle.partitions": "2",

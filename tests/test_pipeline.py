@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import json
+import shutil
+import threading
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
 import duckdb
 import pytest
 from deltalake import DeltaTable
 from pyspark.sql import DataFrameWriter, SparkSession
+from pyspark.sql import functions as F
 
 from personalake.accept import content_id
 from personalake.corpus.ingest import content_hash
@@ -22,17 +28,28 @@ from personalake.synthesis.synthesize import example_id
 from tests.conftest import SHARED
 from tests.lake import CORPUS, TABLES, Lake, ledger
 
-SMALL = ["synthesize.tasks=[{task: math, target: 5}, {task: instruction, target: 5}]"]
-ONE_TASK = ["synthesize.tasks=[{task: math, target: 3}]"]
-ONE_FILE = [f"corpus.paths=['{CORPUS / 'pages.jsonl'}']", *ONE_TASK]
+WHOLE = [f"corpus.paths=['{CORPUS}']", "synthesize.tasks=[{task: math, target: 5}, {task: instruction, target: 5}]"]
+ONE_FILE = [f"corpus.paths=['{CORPUS / 'pages.jsonl'}']"]
 ASK = ("ingest", "infer")
 
 
 @pytest.fixture(scope="module")
 def lake(spark: SparkSession, endpoint: str, tmp_path_factory: pytest.TempPathFactory) -> Lake:
-    lake = Lake(spark, tmp_path_factory.mktemp("lake"), endpoint, [f"corpus.paths=['{CORPUS}']", *SMALL])
-    lake.run()
+    """The bundled corpus, run in one partition: what every other run is compared with."""
+    lake = Lake(spark, tmp_path_factory.mktemp("lake"), endpoint, WHOLE)
+    with _partitions(spark, 1):
+        lake.run("llm.tasks=1")
     return lake
+
+
+@contextmanager
+def _partitions(spark: SparkSession, number: int) -> Iterator[None]:
+    before = str(spark.conf.get("spark.sql.shuffle.partitions"))
+    spark.conf.set("spark.sql.shuffle.partitions", str(number))
+    try:
+        yield
+    finally:
+        spark.conf.set("spark.sql.shuffle.partitions", before)
 
 
 def test_the_run_fills_every_table_of_the_line_and_writes_the_report(lake: Lake) -> None:
@@ -161,42 +178,35 @@ def test_deltalake_duckdb_and_pandas_read_every_table(lake: Lake) -> None:
     assert [_read_without_spark(lake, table) for table in written] == [len(lake.rows(table)) for table in written]
 
 
-def test_more_pages_add_rows_and_change_none(lake: Lake, spark: SparkSession, tmp_path: Path) -> None:
-    own = Lake(spark, tmp_path / "lake", lake.base_url, list(ONE_TASK))
-    own.run(f"corpus.paths=['{CORPUS / 'pages.jsonl'}']")
-    before = own.everything()
-    own.run(f"corpus.paths=['{CORPUS / 'pages.jsonl'}', '{CORPUS / 'cut.warc.gz'}']")
+def _copy(lake: Lake, folder: Path) -> Lake:
+    """The same store once more, so that a test may go on with it: a run costs most of a minute."""
+    shutil.copytree(lake.folder, folder / "lake")
+    return Lake(lake.spark, folder / "lake", lake.base_url, lake.overrides)
+
+
+def test_more_pages_add_rows_and_change_none(lake: Lake, tmp_path: Path) -> None:
+    own, before = _copy(lake, tmp_path), lake.everything()
+    texts = [f"The {what} is mended on the {what}'s own day. " * 8 for what in ("rake", "kettle", "ladder")]
+    (tmp_path / "more.jsonl").write_text("".join(json.dumps({"text": text}) + "\n" for text in texts))
+    own.run(f"corpus.paths=['{CORPUS}', '{tmp_path / 'more.jsonl'}']")
     after = own.everything()
     assert len(after["documents"]) == len(before["documents"]) + 3
     for table in ("documents", "personas", "hub", "completions", "examples"):
         assert [row for row in after[table] if row in before[table]] == before[table], table
 
 
-@pytest.fixture(scope="module")
-def undisturbed(spark: SparkSession, endpoint: str, tmp_path_factory: pytest.TempPathFactory) -> Lake:
-    lake = Lake(spark, tmp_path_factory.mktemp("undisturbed"), endpoint, [*ONE_FILE, "llm.tasks=1"])
-    spark.conf.set("spark.sql.shuffle.partitions", "1")
-    try:
-        lake.run()
-    finally:
-        spark.conf.set("spark.sql.shuffle.partitions", "2")
-    return lake
-
-
-@pytest.mark.parametrize("partitions", [3, 16])
-def test_the_rows_are_the_same_for_any_partitioning(
-    undisturbed: Lake, spark: SparkSession, tmp_path: Path, partitions: int
-) -> None:
-    """The one that they are compared with ran in one."""
-    spark.conf.set("spark.sql.shuffle.partitions", str(partitions))
-    try:
-        other = Lake(spark, tmp_path / "lake", undisturbed.base_url, [*ONE_FILE, f"llm.tasks={partitions}"])
-        other.run()
-    finally:
-        spark.conf.set("spark.sql.shuffle.partitions", "2")
-    expected, found = undisturbed.everything(), other.everything()
+def _same_rows(lake: Lake, other: Lake) -> None:
+    expected, found = lake.everything(), other.everything()
     for table in TABLES:
         assert found[table] == expected[table], table
+
+
+def test_the_rows_are_the_same_in_16_partitions_as_in_one(lake: Lake, spark: SparkSession, tmp_path: Path) -> None:
+    """Three are what the next test runs in."""
+    other = Lake(spark, tmp_path / "lake", lake.base_url, WHOLE)
+    with _partitions(spark, 16):
+        other.run("llm.tasks=16", stages=("ingest", "infer", "dedup", "synthesize"))
+    _same_rows(lake, other)
 
 
 def _cut_after(monkeypatch: pytest.MonkeyPatch, saves: int) -> None:
@@ -227,29 +237,86 @@ def _cut_and_go_on(lake: Lake, cuts: Iterator[int]) -> int:
     return died
 
 
-def test_a_run_that_was_cut_off_again_and_again_ends_with_the_same_rows_and_asks_nothing_twice(
-    undisturbed: Lake, spark: SparkSession, tmp_path: Path
+def test_a_run_cut_off_again_and_again_in_3_partitions_ends_with_the_same_rows_and_asks_nothing_twice(
+    lake: Lake, spark: SparkSession, tmp_path: Path
 ) -> None:
-    with serving(OfflineSettings()) as base_url:
-        lake = Lake(spark, tmp_path / "lake", base_url, ONE_FILE)
-        assert _cut_and_go_on(lake, iter([2, 6, 8, 9])) >= 3
+    with serving(OfflineSettings()) as base_url, _partitions(spark, 3):
+        other = Lake(spark, tmp_path / "lake", base_url, [*WHOLE, "llm.tasks=3"])
+        assert _cut_and_go_on(other, iter([2, 6, 8, 9])) >= 3
         assert ledger(base_url)["max_per_request"] == 1
-    expected, found = undisturbed.everything(), lake.everything()
-    for table in TABLES:
-        assert found[table] == expected[table], table
+    _same_rows(lake, other)
 
 
 @pytest.mark.faults
 def test_a_run_cut_off_after_each_of_its_commits_ends_with_the_same_rows(
-    undisturbed: Lake, spark: SparkSession, tmp_path: Path
+    lake: Lake, spark: SparkSession, tmp_path: Path
 ) -> None:
     with serving(OfflineSettings()) as base_url:
-        lake = Lake(spark, tmp_path / "lake", base_url, ONE_FILE)
-        assert _cut_and_go_on(lake, iter(range(1, 200))) >= 20
+        other = Lake(spark, tmp_path / "lake", base_url, WHOLE)
+        assert _cut_and_go_on(other, iter(range(1, 200))) >= 20
         assert ledger(base_url)["max_per_request"] == 1
-    expected, found = undisturbed.everything(), lake.everything()
-    for table in TABLES:
-        assert found[table] == expected[table], table
+    _same_rows(lake, other)
+
+
+class _Stranger(BaseHTTPRequestHandler):
+    """An endpoint that knows nothing of ours: it keeps what arrives, and says the same of every page."""
+
+    seen: list[tuple[str, str, dict[str, Any]]]
+
+    def do_POST(self) -> None:
+        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        self.seen.append((self.path, self.headers["Authorization"], body))
+        page = body["messages"][-1]["content"].split(" ===\n")[1].split()
+        persona: dict[str, Any] = {
+            "evidence": " ".join(page[:5]), "relation": "read", "domain": "other",
+            "persona": "A person who reads pages on that very subject.",
+            "occupation": None, "expertise": None, "interests": [], "age_band": None, "region": None,
+        }  # fmt: skip
+        message = {"role": "assistant", "content": json.dumps({"personas": [persona]})}
+        reply = json.dumps(
+            {
+                "id": "x-1", "object": "chat.completion", "created": 1, "model": "stranger-1-2026",
+                "choices": [{"index": 0, "message": message, "finish_reason": "stop", "logprobs": None}],
+                "usage": {"prompt_tokens": 100, "completion_tokens": 10, "total_tokens": 110},
+            }
+        ).encode()  # fmt: skip
+        self.send_response(200)
+        self.send_header("Content-Type", "application/json; charset=utf-8")
+        self.send_header("Content-Length", str(len(reply)))
+        self.send_header("X-Request-Id", f"req-{len(self.seen)}")
+        self.end_headers()
+        self.wfile.write(reply)
+
+    def log_message(self, format: str, *args: object) -> None:
+        return
+
+
+def test_a_run_against_somebody_elses_endpoint_sends_the_protocol_and_keeps_what_came(
+    spark: SparkSession, tmp_path: Path
+) -> None:
+    (tmp_path / "key").write_text("k-123")
+    seen: list[tuple[str, str, dict[str, Any]]] = []
+    server = ThreadingHTTPServer(("127.0.0.1", 0), type("Stranger", (_Stranger,), {"seen": seen}))
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        own = [*ONE_FILE, f"llm.api_key.file={tmp_path / 'key'}", "llm.model=stranger-1"]
+        lake = Lake(spark, tmp_path / "lake", f"http://127.0.0.1:{server.server_address[1]}/v1", own)
+        lake.run(stages=ASK)
+    finally:
+        server.shutdown()
+        server.server_close()
+    pages = len(lake.rows("documents"))
+    assert len(seen) == pages == len(lake.rows("personas"))
+    for path, key, body in seen:
+        assert (path, key) == ("/v1/chat/completions", "Bearer k-123")
+        assert set(body) == {"model", "messages", "max_tokens", "temperature", "response_format"}
+        assert body["model"] == "stranger-1"
+        assert [message["role"] for message in body["messages"]] == ["system", "user"]
+        assert body["response_format"]["json_schema"]["strict"] is True
+    completions = lake.store.read("completions").collect()
+    assert {row["model_answered"] for row in completions} == {"stranger-1-2026"}
+    assert {row["request_id"] for row in completions} == {f"req-{n + 1}" for n in range(pages)}
+    assert sum(row["prompt_tokens"] for row in completions) == 100 * pages
 
 
 def _untouched(lake: Lake) -> bool:
@@ -278,43 +345,44 @@ def test_an_unknown_model_ends_the_run_before_anything_is_paid(
 
 
 def test_an_endpoint_that_refuses_connections_defers_the_run_and_the_next_one_goes_on(
-    undisturbed: Lake, spark: SparkSession, tmp_path: Path
+    lake: Lake, spark: SparkSession, tmp_path: Path
 ) -> None:
-    lake = Lake(spark, tmp_path / "lake", undisturbed.base_url, ONE_FILE)
+    other = Lake(spark, tmp_path / "lake", lake.base_url, WHOLE)
     with pytest.raises(DeferredError, match="connection"):
-        lake.run("llm.base_url=http://127.0.0.1:9/v1", stages=ASK)
-    assert _untouched(lake)
-    lake.run(stages=ASK)
-    assert lake.rows("personas") == undisturbed.rows("personas")
+        other.run("llm.base_url=http://127.0.0.1:9/v1", stages=ASK)
+    assert _untouched(other)
+    other.run(stages=ASK)
+    assert other.rows("personas") == lake.rows("personas")
 
 
 def test_a_budget_defers_what_it_cannot_pay_and_a_larger_one_goes_on_without_asking_again(
-    undisturbed: Lake, spark: SparkSession, tmp_path: Path
+    lake: Lake, spark: SparkSession, tmp_path: Path
 ) -> None:
     with serving(OfflineSettings()) as base_url:
-        lake = Lake(spark, tmp_path / "lake", base_url, [*ONE_FILE, "llm.wave_rows=4"])
+        other = Lake(spark, tmp_path / "lake", base_url, [*WHOLE, "llm.wave_rows=25"])
         with pytest.raises(DeferredError, match="budget"):
-            lake.run("budget_usd=0.003", stages=ASK)
-        paid = sum(row["cost_microusd"] for row in lake.rows("completions"))
-        assert 0 < paid <= 3000
-        assert _read_without_spark(lake, "pending") == len(lake.rows("pending")) > 0
-        lake.run("budget_usd=1", stages=ASK)
+            other.run("budget_usd=0.006", stages=ASK)
+        paid = sum(row["cost_microusd"] for row in other.rows("completions"))
+        assert 0 < paid <= 6_000
+        assert _read_without_spark(other, "pending") == len(other.rows("pending")) > 0
+        other.run("budget_usd=1", stages=ASK)
         assert ledger(base_url)["max_per_request"] == 1
-    assert lake.rows("pending") == []
-    assert lake.rows("personas") == undisturbed.rows("personas")
+    assert other.rows("pending") == []
+    assert other.rows("personas") == lake.rows("personas")
 
 
-def test_a_licence_that_is_not_known_is_told_by_the_run_and_refused_by_export(
-    spark: SparkSession, endpoint: str, tmp_path: Path
-) -> None:
-    lake = Lake(spark, tmp_path / "lake", endpoint, [f"corpus.paths=['{CORPUS / 'text.warc.wet.gz'}']", *ONE_TASK])
-    done = lake.run("corpus.licence=null")
+def test_a_licence_that_is_not_known_is_told_by_the_run_and_refused_by_export(lake: Lake, tmp_path: Path) -> None:
+    own = _copy(lake, tmp_path)
+    examples = own.store.read("examples").drop("seq").withColumn("licence", F.lit(None).cast("string"))
+    own.store.replace("examples", examples, 1, where="seq = 1")
+    shutil.rmtree(own.folder / "export")
+    done = own.run()
     assert any("--accept-licence" in warning for warning in done.data["warnings"])
-    assert not (lake.folder / "export" / "math").exists()
+    assert not (own.folder / "export" / "math").exists()
     with pytest.raises(InputError, match="--accept-licence"):
-        lake.run(stages=("export",))
-    lake.run("export.accept_licence=true", stages=("export",))
-    assert (lake.folder / "export" / "math").exists()
+        own.run(stages=("export",))
+    own.run("export.accept_licence=true", stages=("export",))
+    assert (own.folder / "export" / "math").exists()
 
 
 @pytest.mark.skipif(not SHARED.exists(), reason="the real pages are not part of the project")
