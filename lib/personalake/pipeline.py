@@ -10,8 +10,8 @@ import os
 import re
 import tempfile
 import time
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -68,13 +68,14 @@ def execute(
     began = time.monotonic()
     with ExitStack() as stack:
         lease = stack.enter_context(Lease(work, f"personalake {' '.join(stages) if stages != STAGES else 'run'}"))
-        base_url = stack.enter_context(_endpoint(settings)) if pays else settings.llm.base_url
+        endpoint = stack.enter_context(_embedded(settings)) if pays and settings.llm.offline else None
         if spark is None:
             hurried = HURRIED if 0 < sum(file.size for file in inputs.files) < _SMALL_BYTES else {}
             spark = open_session({**hurried, **settings.spark}, verbose=verbose, log=_log(work))
             stack.callback(_stop, spark)
         if pays:
             refuse_speculation(spark)
+        base_url = settings.llm.base_url if endpoint is None else endpoint.base_url
         store = Store(spark, settings.store).open()
         stack.callback(store.clear_staged)
         run = Run(
@@ -147,16 +148,11 @@ def _told(run: Run, report: str | None) -> Done:
     return Done(data, "\n".join(lines))
 
 
-@contextmanager
-def _endpoint(settings: Settings) -> Iterator[str]:
-    """The endpoint's address; the embedded one runs as long as the context."""
-    if not settings.llm.offline:
-        yield settings.llm.base_url
-        return
+def _embedded(settings: Settings) -> OfflineEndpoint:
+    """The embedded endpoint, which runs as long as its context; it comes up while Spark does."""
     offline = settings.offline
     faults = plan_of({"latency": offline.latency_ms}, "offline.latency_ms")
-    with OfflineEndpoint(host=offline.host, port=offline.port, flaws=offline.flaws, faults=faults) as endpoint:
-        yield endpoint.base_url
+    return OfflineEndpoint(host=offline.host, port=offline.port, flaws=offline.flaws, faults=faults)
 
 
 def _log(work: Folder) -> Path:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 from collections import Counter
 from collections.abc import Mapping
+from typing import cast
 
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
@@ -97,18 +98,19 @@ class Rounds:
         refused = self._run.store.read("rejects").where(F.col("stage").isin(list(self._steps)))
         return refused.select("stage", F.substring_index("input_key", "#", 1).alias("refused")).distinct()
 
-    def _asks(self) -> tuple[list[Ask], DataFrame]:
-        """What can be asked by now, and the personas who are to write, with their `task`."""
+    def _asks(self) -> tuple[list[Ask], DataFrame | None]:
+        """What can be asked by now, and the personas who are to write, with their `task`; null where none has to."""
         asks = []
         for stage in sorted(self._open):
             task, step = self._steps[stage]
             question = self._inputs.question(step.role)
             asks.append(Ask(stage, synthesis.answering_requests(self._lacking(stage), task, step, question), question))
         writers = self._writers()
-        for name in sorted({row["task"] for row in writers.select("task").distinct().collect()}):
+        found = [] if writers is None else writers.select("task").distinct().collect()
+        for name in sorted(row["task"] for row in found):
             stage, task, step = self._writing(name)
             question = self._inputs.question(step.role)
-            own, seed = writers.where(F.col("task") == name), self._inputs.settings.seed
+            own, seed = cast("DataFrame", writers).where(F.col("task") == name), self._inputs.settings.seed
             asks.append(Ask(stage, synthesis.writing_requests(own, task, question, seed), question))
         return asks, writers
 
@@ -158,8 +160,8 @@ class Rounds:
         examples = store.read("examples").where(F.col("task") == task.task)
         return examples.join(answered.unionByName(refused), "example_id", "left_anti")
 
-    def _writers(self) -> DataFrame:
-        """For each task as many of the next personas by rank as its target lacks; staged."""
+    def _writers(self) -> DataFrame | None:
+        """For each task as many of the next personas by rank as its target lacks; staged. Null where it lacks none."""
         store, seed, chosen = self._run.store, self._inputs.settings.seed, []
         for name, target in self._targets.items():
             missing = target - self._held[name]
@@ -171,10 +173,10 @@ class Rounds:
             candidates = synthesis.candidates(store.read("hub"), tried.unionByName(refused), task, seed, missing)
             chosen.append(candidates.withColumn("task", F.lit(name)))
         if not chosen:
-            return store.read("hub").limit(0).withColumn("task", F.lit(""))
+            return None
         return store.stage(functools.reduce(DataFrame.unionByName, chosen), f"writers-{self._round}")
 
-    def _ask(self, asks: list[Ask], writers: DataFrame) -> None:
+    def _ask(self, asks: list[Ask], writers: DataFrame | None) -> None:
         self._round += 1
         answers, spent = self._run.completer.complete(asks)
         outcomes: dict[str, list[DataFrame]] = {}
@@ -184,7 +186,11 @@ class Rounds:
             if step.answers:
                 found = synthesis.accept_solutions(own, step)
             else:
-                about = writers.where(F.col("task") == task.task).withColumnRenamed("persona_id", "origin_id")
+                about = (
+                    cast("DataFrame", writers)
+                    .where(F.col("task") == task.task)
+                    .withColumnRenamed("persona_id", "origin_id")
+                )
                 found = synthesis.accept_examples(own.join(about, "origin_id"), task, self._inputs.settings.seed)
             table = "solutions" if step.answers else "examples"
             outcomes.setdefault(table, []).append(found.withColumn("stage", F.lit(ask.stage)))

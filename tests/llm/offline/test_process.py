@@ -32,6 +32,7 @@ def test_an_endpoint_serves_counts_takes_faults_and_ends(monkeypatch: pytest.Mon
     with OfflineEndpoint(api_key_env="OFFLINE_TEST_KEY") as endpoint:
         process = endpoint._process
         assert process is not None
+        assert endpoint.base_url.startswith("http://127.0.0.1:")
         os.kill(process.pid, signal.SIGINT)  # a Ctrl-C in the terminal is the driver's to handle
         ask = {"model": CHAT_MODEL, "messages": [{"role": "user", "content": "hello"}]}
         monkeypatch.delenv("http_proxy")

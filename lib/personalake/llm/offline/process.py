@@ -59,7 +59,12 @@ class OfflineEndpoint:
 
     @property
     def base_url(self) -> str:
-        """The address for clients, ``http://HOST:PORT/v1``."""
+        """The address for clients, ``http://HOST:PORT/v1``; waits until the child has one.
+
+        Raises :class:`PersonalakeError` where it doesn't come up.
+        """
+        if not self._base_url:
+            self._base_url = self._address()
         return self._base_url
 
     def __enter__(self) -> OfflineEndpoint:
@@ -72,26 +77,28 @@ class OfflineEndpoint:
         self.close()
 
     def start(self) -> None:
-        """Start the child and wait for its address; PersonalakeError where it doesn't come up."""
+        """Start the child, which takes a second or two to come up: what a caller has to do meanwhile, it may do."""
         root = str(Path(__file__).resolve().parents[3])
         paths = [root, *filter(None, [os.environ.get("PYTHONPATH")])]
-        process = subprocess.Popen(
+        self._process = subprocess.Popen(
             [sys.executable, "-m", MODULE, "--stop-with-stdin", *self._options],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             env={**os.environ, "PYTHONPATH": os.pathsep.join(paths)},
             start_new_session=True,
         )
-        self._process = process
-        assert process.stdout is not None
-        ready, _, _ = select.select([process.stdout], [], [], START_S)
-        line = process.stdout.readline() if ready else b""
+
+    def _address(self) -> str:
+        process, line = self._process, b""
+        if process is not None and process.stdout is not None:
+            ready, _, _ = select.select([process.stdout], [], [], START_S)
+            line = process.stdout.readline() if ready else b""
         if not line:
             self.close()
             raise PersonalakeError(
                 "the embedded endpoint did not start", where="llm.offline", cure=f"try it alone: python -m {MODULE}"
             )
-        self._base_url = json.loads(line)["base_url"]
+        return str(json.loads(line)["base_url"])
 
     def ledger(self, *, ids: bool = True) -> dict[str, Any]:
         """Return what the endpoint received, answered and billed (see :class:`.ledger.Ledger`)."""
@@ -102,7 +109,7 @@ class OfflineEndpoint:
         self._admin("faults", json.dumps(plan.to_json()).encode())
 
     def _admin(self, path: str, data: bytes | None = None) -> object:
-        url = self._base_url.removesuffix("v1") + path
+        url = self.base_url.removesuffix("v1") + path
         opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # the endpoint is never behind a proxy
         with opener.open(url, data=data, timeout=30) as response:
             return json.load(response)
