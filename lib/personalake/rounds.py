@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import time
 from collections import Counter
 from collections.abc import Mapping
 from typing import cast
@@ -55,14 +56,21 @@ class Rounds:
         self._look()
         try:
             while not any(record.counts["deferred"] for record in self._records.values()):
+                began = time.monotonic()
                 asks, writers = self._asks()
                 if not asks:
                     break
                 self._ask(asks, writers)
+                for ask in asks:
+                    # Shared out, so that the stages' seconds add up to the clock's.
+                    self._record(ask.stage).seconds += (time.monotonic() - began) / len(asks)
         except (DeferredError, StopRunError):
-            self._run.close(*self._records.values())
+            self._close()
             raise
-        self._run.close(*self._records.values())
+        self._close()
+
+    def _close(self) -> None:
+        self._run.close(*(self._records[stage] for stage in self._steps if stage in self._records))
 
     def _record(self, stage: str) -> StageRecord:
         return self._records.setdefault(stage, StageRecord(stage, self._steps[stage][1].id))

@@ -154,7 +154,7 @@ class Run:
         self._bill([record for record in records if record.counts["requests"]])
         for record in records:
             record.check()
-            record.seconds = time.monotonic() - record.began
+            record.seconds = record.seconds or time.monotonic() - record.began
             if record.counts["deferred"]:
                 record.status = "deferred"
         self._land(*records)
@@ -327,7 +327,8 @@ def summary(record: StageRecord) -> str:
     c = record.counts
     parts = []
     if c["requests"]:
-        parts.append(f"{c['requests']:,} requests ({c['sent']:,} sent)")
+        refused = f", {c['rejected']:,} replies refused" if c["rejected"] else ""
+        parts.append(f"{c['requests']:,} requests ({c['sent']:,} sent{refused})")
     parts.append(f"{c['items']:,} in, {c['accepted']:,} kept")
     parts += [
         f"{c[n]:,} {label}"
@@ -336,4 +337,4 @@ def summary(record: StageRecord) -> str:
     ]
     if c["cost_microusd"]:
         parts.append(f"${c['cost_microusd'] / 1e6:.4f}")
-    return f"{record.stage:<28} {' · '.join(parts)} · {record.seconds:.1f} s"
+    return f"{record.stage:<30} {' · '.join(parts)} · {record.seconds:.1f} s"

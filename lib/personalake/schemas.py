@@ -421,7 +421,7 @@ RUNS = Table(
         Column("engine", "map<string,double>", "limiter and latency figures of the paid work"),
         _required("reserved_microusd", "long", "worst cost reserved ahead of the waves"),
         _required("started_at", "timestamp", "start"),
-        _required("seconds", "double", "wall-clock seconds"),
+        _required("seconds", "double", "wall-clock seconds; those of a round that several stages share are shared out"),
         _required("settings_hash", "string", "sha256 of the settings that shape rows"),
         Column("settings", "string", "those settings as JSON, keys left out (on the row of the whole run)"),
         Column("message", "string", "what a person should know"),

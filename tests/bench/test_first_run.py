@@ -44,7 +44,6 @@ def test_a_first_run_on_the_bundled_pages(tmp_path: Path) -> None:
     second, nothing = _run(tmp_path / "lake")
     assert nothing["stages"] == []
     with_spark = ("a Spark session that starts, writes one row to Delta and stops", bare)
-    # Steps of a task share their rounds, so that their seconds overlap.
     seconds = {stage["stage"]: stage["seconds"] for stage in told["stages"]}
     requests = float(sum(stage["sent"] for stage in told["stages"]))
     command = "make bench"
