@@ -14,7 +14,7 @@ install() {
 
 say "installing the packages (the first time some minutes, and over half a gigabyte; log: $log)"
 # The pip of the oldest Pythons can't install this project in place; any later one is left as it is.
-if install 'pip>=22.3' && install -e '.[spark,dev]'; then exit 0; fi
+if install 'pip>=22.3' && install -e '.[spark,connect,dev]'; then exit 0; fi
 tail -n 15 "$log" >&2
 say "pip could not install the packages (its last lines are above): with a network, or PIP_INDEX_URL naming a mirror, type the same make again"
 exit 1

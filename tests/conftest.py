@@ -11,6 +11,7 @@ from pyspark.sql import SparkSession
 
 from personalake.llm.offline import OfflineSettings, serving
 from personalake.session import HURRIED, open_session
+from tests.lake import WHOLE, Lake, partitions
 
 ROOT = Path(__file__).resolve().parents[1]
 SHARED = ROOT.parent / "shared" / "data"
@@ -39,3 +40,12 @@ def endpoint() -> Iterator[str]:
     """The embedded endpoint, in a thread of the tests' process: one for all who don't count what it receives."""
     with serving(OfflineSettings()) as base_url:
         yield base_url
+
+
+@pytest.fixture(scope="session")
+def lake(spark: SparkSession, endpoint: str, tmp_path_factory: pytest.TempPathFactory) -> Lake:
+    """The bundled corpus, run in one partition: what every other run is compared with. Nobody may run it again."""
+    lake = Lake(spark, tmp_path_factory.mktemp("lake"), endpoint, WHOLE)
+    with partitions(spark, 1):
+        lake.run("llm.tasks=1")
+    return lake

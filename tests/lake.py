@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import urllib.request
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -11,12 +13,16 @@ from typing import Any
 from pyspark.sql import SparkSession
 
 from personalake.inputs import STAGES, Inputs, read_inputs
-from personalake.pipeline import Done, execute
+from personalake.llm.progress import Progress
+from personalake.pipeline import execute
 from personalake.settings import load
+from personalake.shown import Shown
 from personalake.store import Store
 
 ROOT = Path(__file__).resolve().parents[1]
 CORPUS = ROOT / "tests" / "data" / "corpus"
+
+WHOLE = [f"corpus.paths=['{CORPUS}']", "synthesize.tasks=[{task: math, target: 5}, {task: instruction, target: 5}]"]
 
 # What tells one run from another without being a row's content: times, tries, and which run it was.
 _VOLATILE = {
@@ -44,9 +50,12 @@ class Lake:
         settings, conf = load(str(ROOT / "conf" / "local.yaml"), [*own, *self.overrides, *more])
         return read_inputs(settings, conf, stages)
 
-    def run(self, *more: str, stages: tuple[str, ...] = STAGES) -> Done:
+    def run(
+        self, *more: str, stages: tuple[str, ...] = STAGES, progress: Callable[[Progress], None] = lambda _: None
+    ) -> Shown:
         """Run *stages* in the tests' session."""
-        return execute(self.inputs(*more, stages=stages), stages, say=self.said.append, spark=self.spark)
+        inputs = self.inputs(*more, stages=stages)
+        return execute(inputs, stages, say=self.said.append, progress=progress, spark=self.spark)
 
     @property
     def store(self) -> Store:
@@ -67,6 +76,23 @@ class Lake:
         """How many commits each table has had."""
         logs = sorted(self.folder.glob("*/_delta_log"))
         return {log.parent.name: len(list(log.glob("[0-9]*.json"))) for log in logs}
+
+
+@contextmanager
+def partitions(spark: SparkSession, number: int) -> Iterator[None]:
+    """Shuffles of *number* partitions while the context lasts."""
+    before = str(spark.conf.get("spark.sql.shuffle.partitions"))
+    spark.conf.set("spark.sql.shuffle.partitions", str(number))
+    try:
+        yield
+    finally:
+        spark.conf.set("spark.sql.shuffle.partitions", before)
+
+
+def same_rows(lake: Lake, other: Lake, tables: Sequence[str] = TABLES) -> None:
+    """Fail unless both stores have the same rows in *tables*."""
+    for table in tables:
+        assert other.rows(table) == lake.rows(table), table
 
 
 def ledger(base_url: str) -> dict[str, Any]:

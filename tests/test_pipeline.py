@@ -7,7 +7,6 @@ import shutil
 import threading
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from itertools import count
 from pathlib import Path
@@ -22,35 +21,16 @@ from pyspark.sql import functions as F
 from personalake.accept import content_id
 from personalake.corpus.ingest import content_hash
 from personalake.errors import DeferredError, InputError, StopRunError
-from personalake.llm.offline import OfflineSettings, serving
+from personalake.llm.offline import OfflineSettings, plan_of, serving
+from personalake.llm.progress import Progress
 from personalake.schemas import TABLES as SCHEMAS
 from personalake.store import Store
 from personalake.synthesis.synthesize import example_id
 from tests.conftest import SHARED
-from tests.lake import CORPUS, TABLES, Lake, ledger
+from tests.lake import CORPUS, TABLES, WHOLE, Lake, ledger, partitions, same_rows
 
-WHOLE = [f"corpus.paths=['{CORPUS}']", "synthesize.tasks=[{task: math, target: 5}, {task: instruction, target: 5}]"]
 ONE_FILE = [f"corpus.paths=['{CORPUS / 'pages.jsonl'}']"]
 ASK = ("ingest", "infer")
-
-
-@pytest.fixture(scope="module")
-def lake(spark: SparkSession, endpoint: str, tmp_path_factory: pytest.TempPathFactory) -> Lake:
-    """The bundled corpus, run in one partition: what every other run is compared with."""
-    lake = Lake(spark, tmp_path_factory.mktemp("lake"), endpoint, WHOLE)
-    with _partitions(spark, 1):
-        lake.run("llm.tasks=1")
-    return lake
-
-
-@contextmanager
-def _partitions(spark: SparkSession, number: int) -> Iterator[None]:
-    before = str(spark.conf.get("spark.sql.shuffle.partitions"))
-    spark.conf.set("spark.sql.shuffle.partitions", str(number))
-    try:
-        yield
-    finally:
-        spark.conf.set("spark.sql.shuffle.partitions", before)
 
 
 def test_the_run_fills_every_table_of_the_line_and_writes_the_report(lake: Lake) -> None:
@@ -196,18 +176,36 @@ def test_more_pages_add_rows_and_change_none(lake: Lake, tmp_path: Path) -> None
         assert [row for row in after[table] if row in before[table]] == before[table], table
 
 
-def _same_rows(lake: Lake, other: Lake) -> None:
-    expected, found = lake.everything(), other.everything()
-    for table in TABLES:
-        assert found[table] == expected[table], table
-
-
 def test_the_rows_are_the_same_in_16_partitions_as_in_one(lake: Lake, spark: SparkSession, tmp_path: Path) -> None:
     """Three are what the next test runs in."""
     other = Lake(spark, tmp_path / "lake", lake.base_url, WHOLE)
-    with _partitions(spark, 16):
+    with partitions(spark, 16):
         other.run("llm.tasks=16", stages=("ingest", "infer", "dedup", "synthesize"))
-    _same_rows(lake, other)
+    same_rows(lake, other)
+
+
+def test_named_tables_and_calls_from_the_driver_bring_the_same_rows_and_show_how_far_they_are(
+    lake: Lake, spark: SparkSession, tmp_path: Path
+) -> None:
+    seen: list[Progress] = []
+    named = f"store={{catalog: spark_catalog, schema: named, work: '{tmp_path / 'work'}'}}"
+    with serving(OfflineSettings(faults=plan_of({"latency": 100}, "test"))) as base_url:
+        own = Lake(
+            spark, tmp_path, base_url, [*WHOLE, named, "llm.run_on=driver", "llm.in_flight=4", "llm.flush_s=0.1"]
+        )
+        try:
+            own.run(progress=seen.append)
+            assert ledger(base_url)["max_in_flight"] == 4
+            same_rows(lake, own)
+            tables = {row["tableName"] for row in spark.sql("SHOW TABLES IN spark_catalog.named").collect()}
+            assert "hub" in tables
+            done = own.run()
+            assert "nothing new" in done.text
+        finally:
+            spark.sql("DROP SCHEMA IF EXISTS spark_catalog.named CASCADE")
+    # 67 pages at 4 in flight take 17 times the latency, and the journal is looked at twice a second.
+    inferred = [now for now in seen if now.stages == ("infer",)]
+    assert any(0 < now.done < now.total == 67 and now.tokens and now.microusd for now in inferred)
 
 
 def _cut_after(monkeypatch: pytest.MonkeyPatch, saves: int) -> None:
@@ -242,22 +240,22 @@ def _cut_and_go_on(lake: Lake, cuts: Iterator[int]) -> int:
 def test_a_run_cut_off_again_and_again_in_3_partitions_ends_with_the_same_rows_and_asks_nothing_twice(
     lake: Lake, spark: SparkSession, tmp_path: Path
 ) -> None:
-    with serving(OfflineSettings()) as base_url, _partitions(spark, 3):
+    with serving(OfflineSettings()) as base_url, partitions(spark, 3):
         other = Lake(spark, tmp_path / "lake", base_url, [*WHOLE, "llm.tasks=3"])
         assert _cut_and_go_on(other, iter([2, 6, 8, 9])) >= 3
         assert ledger(base_url)["max_per_request"] == 1
-    _same_rows(lake, other)
+    same_rows(lake, other)
 
 
 @pytest.mark.faults
-def test_a_run_that_dies_again_and_again_one_commit_later_each_time_ends_with_the_same_rows(
+def test_a_run_that_dies_again_and_again_one_commit_later_each_time_ends_with_thesame_rows(
     lake: Lake, spark: SparkSession, tmp_path: Path
 ) -> None:
     with serving(OfflineSettings()) as base_url:
         other = Lake(spark, tmp_path / "lake", base_url, WHOLE)
         assert _cut_and_go_on(other, iter(range(1, 200))) >= 7
         assert ledger(base_url)["max_per_request"] == 1
-    _same_rows(lake, other)
+    same_rows(lake, other)
 
 
 class _Stranger(BaseHTTPRequestHandler):

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from personalake.schemas import Table
+from personalake.schemas import Table, arrow_fields
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
@@ -78,11 +78,7 @@ def outcomes(answers: DataFrame, read: Read, table: Table) -> DataFrame:
 
 def arrow_schema(table: Table) -> pa.DataType:
     """The Arrow type of a row of *table* but its `seq`."""
-    types = {
-        "string": pa.string(), "long": pa.int64(), "int": pa.int32(), "double": pa.float64(),
-        "array<string>": pa.list_(pa.string()), "map<string,string>": pa.map_(pa.string(), pa.string()),
-    }  # fmt: skip
-    return pa.struct([(c.name, types[c.type]) for c in table.columns if c.name != "seq"])
+    return pa.struct(arrow_fields(column for column in table.columns if column.name != "seq"))
 
 
 def judge(batches: Iterable[pa.RecordBatch], read: Read, item: pa.DataType) -> Iterator[pa.RecordBatch]:

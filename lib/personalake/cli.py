@@ -10,10 +10,14 @@ import json
 import signal
 import sys
 from collections.abc import Callable, Sequence
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from personalake import __version__
-from personalake.errors import DeferredError, PersonalakeError
+from personalake.errors import DeferredError, PersonalakeError, SettingsError
+
+if TYPE_CHECKING:
+    from personalake.settings import Settings
 
 _INTERRUPTED = 130
 
@@ -22,7 +26,7 @@ budget); 4 another run works on this store; 130 interrupted, run it again; 1 any
 
 _COMMANDS = {
     "run": "all stages: ingest, infer, dedup, synthesize, export, report",
-    "ingest": "read new corpus files into documents",
+    "ingest": "read new corpus files into documents, and your own personas",
     "infer": "ask who stands behind each new page (pays)",
     "dedup": "keep the personas that repeat nobody",
     "synthesize": "let the personas write the tasks' examples (pays)",
@@ -85,6 +89,11 @@ def _parser() -> argparse.ArgumentParser:
         if name in ("hub", "rejects"):
             command.add_argument("--where", help="SQL condition on the table's columns")
             command.add_argument("--limit", type=int, default=20, help="rows shown (default 20)")
+    trial = commands.add_parser("try", help="ask a task of a few personas, without Spark (pays)", epilog=_EPILOG)
+    trial.add_argument("task", metavar="TASK", help="a task file, or the name of one in `tasks/` beside the settings")
+    trial.add_argument("--personas", required=True, metavar="FILE", help="JSONL or Parquet of personas")
+    trial.add_argument("-n", type=int, default=5, metavar="N", help="personas asked, the first of the file (default 5)")
+    _add_common(trial)
     serve = commands.add_parser("serve-offline", help="start the embedded endpoint alone (rules, not a model)")
     from personalake.llm.offline import add_arguments  # noqa: PLC0415 (loads no web server)
 
@@ -126,6 +135,8 @@ def _run(arguments: argparse.Namespace) -> int:
     from personalake.inputs import STAGES, read_inputs  # noqa: PLC0415 (as above)
 
     command: str = arguments.command
+    if command == "try":
+        return _try(arguments, settings, folder)
     stages = STAGES if command == "run" else (command,) if command in STAGES else ()
     inputs = read_inputs(settings, folder, stages)
     from personalake import show  # noqa: PLC0415 (this is where Spark's import begins)
@@ -134,12 +145,36 @@ def _run(arguments: argparse.Namespace) -> int:
     if command == "tasks":
         return _finish(arguments, show.tasks(settings, folder))
     if stages:
-        return _finish(arguments, execute(inputs, stages, verbose=arguments.verbose, say=_say))
+        from personalake.terminal import Terminal  # noqa: PLC0415 (as above)
+
+        with Terminal() as terminal:
+            done = execute(inputs, stages, verbose=arguments.verbose, say=terminal.say, progress=terminal.progress)
+        return _finish(arguments, done)
     showing: dict[str, Callable[..., Any]] = {
         "status": show.status, "hub": show.hub, "rejects": show.rejects,
     }  # fmt: skip
     options = {name: getattr(arguments, name) for name in ("where", "limit") if hasattr(arguments, name)}
     return _finish(arguments, showing[command](inputs, verbose=arguments.verbose, **options))
+
+
+def _try(arguments: argparse.Namespace, settings: Settings, folder: Path) -> int:
+    from personalake import trial, trial_view  # noqa: PLC0415 (as above; no Spark among it)
+    from personalake.inputs import read_inputs, task_file  # noqa: PLC0415 (as above)
+    from personalake.synthesis.tasks import load_task  # noqa: PLC0415 (as above)
+
+    if arguments.n < 1:
+        raise SettingsError(f"-n {arguments.n} asks nobody", cure="give 1 or more")
+    task = load_task(task_file(arguments.task, folder))
+    tried = trial.try_task(
+        read_inputs(settings, folder, stages=()),
+        task,
+        trial.read_writers(arguments.personas, arguments.n, settings.personas),
+    )
+    code = _finish(arguments, trial_view.shown(tried))
+    if tried.deferred:
+        cure = "try again; nothing that was answered is asked again"
+        raise DeferredError(f"some requests have to wait: {tried.deferred}", where=settings.llm.base_url, cure=cure)
+    return code
 
 
 def _finish(arguments: argparse.Namespace, shown: Any) -> int:  # noqa: ANN401 (a Shown; its module loads late)

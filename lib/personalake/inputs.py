@@ -10,7 +10,7 @@ from typing import Any
 import yaml
 
 from personalake import personas
-from personalake.corpus.files import CorpusFile, list_files
+from personalake.corpus.files import PERSONAS, CorpusFile, list_files
 from personalake.errors import InputError, SettingsError
 from personalake.llm.models import Models, Question
 from personalake.settings import Settings
@@ -29,6 +29,7 @@ class Inputs:
     domains: tuple[str, ...]
     tasks: tuple[tuple[Task, int], ...]
     files: tuple[CorpusFile, ...] = field(repr=False)
+    persona_files: tuple[CorpusFile, ...] = field(repr=False, default=())
 
     def question(self, role: str, schema_name: str = "", schema: dict[str, Any] | None = None) -> Question:
         """What is asked of the model that plays *role*."""
@@ -48,25 +49,35 @@ class Inputs:
 def read_inputs(settings: Settings, folder: Path, stages: tuple[str, ...] = STAGES) -> Inputs:
     """Read what *settings* name (beside them in *folder*); raises :class:`SettingsError` or :class:`InputError`."""
     models = Models.load(Path(settings.llm.models) if settings.llm.models else folder / "models.yaml")
-    tasks = tuple((load_task(_task_file(t.task, folder)), t.target) for t in settings.synthesize.tasks)
+    tasks = tuple((load_task(task_file(t.task, folder)), t.target) for t in settings.synthesize.tasks)
     names = [task.task for task, _ in tasks]
     if len(set(names)) != len(names):
         raise SettingsError("two task files bear the same name", where="synthesize.tasks", cure="rename one")
-    files: tuple[CorpusFile, ...] = ()
-    if "ingest" in stages:
-        if not settings.corpus.paths:
-            raise SettingsError("`corpus.paths` names nothing to read", cure="--set 'corpus.paths=[FOLDER]'")
-        files = tuple(list_files([os.path.expanduser(path) for path in settings.corpus.paths]))
-    return Inputs(settings, models, _domains(folder / "taxonomy.yaml"), tasks, files)
+    files, own = _files(settings) if "ingest" in stages else ((), ())
+    return Inputs(settings, models, _domains(folder / "taxonomy.yaml"), tasks, files, own)
 
 
-def _task_file(name: str, folder: Path) -> Path:
+def _files(settings: Settings) -> tuple[tuple[CorpusFile, ...], tuple[CorpusFile, ...]]:
+    """The files of the corpus, and those of the user's own personas."""
+    pages, own = ([os.path.expanduser(p) for p in paths] for paths in (settings.corpus.paths, settings.personas.paths))
+    if not pages and not own:
+        what = "neither `corpus.paths` nor `personas.paths` names anything to read"
+        raise SettingsError(what, cure="--set 'corpus.paths=[FOLDER]'")
+    files = tuple(list_files(pages)) if pages else ()
+    persona_files = tuple(list_files(own, PERSONAS)) if own else ()
+    both = {file.path for file in files} & {file.path for file in persona_files}
+    if both:
+        what = "is named as a file of pages and as one of personas"
+        raise SettingsError(what, where=min(both), cure="leave it out of `corpus.paths` or of `personas.paths`")
+    return files, persona_files
+
+
+def task_file(name: str, folder: Path) -> Path:
+    """The file of the task *name*, which may be a path; raises :class:`InputError`."""
     file = Path(name) if name.endswith((".yaml", ".yml")) else folder / "tasks" / f"{name}.yaml"
     if not file.is_file():
         known = ", ".join(sorted(path.stem for path in (folder / "tasks").glob("*.yaml")))
-        raise InputError(
-            f"no task file {file}", where="synthesize.tasks", cure=f"known: {known}, or the path of your own"
-        )
+        raise InputError(f"no task file {file}", where=name, cure=f"known: {known}, or the path of your own")
     return file
 
 

@@ -216,11 +216,10 @@ class _Rules:
         doc_id = answer["origin_id"]
         attributes = {n: (item.get(n) or "").strip() or None for n in ("occupation", "expertise", "age_band", "region")}
         interests = [i.strip() for i in item["interests"] if i.strip()]
-        filled = [*attributes.values(), interests or None, None if item["domain"] == OTHER else item["domain"]]
         return {
             "persona_id": content_id(doc_id, answer["request_key"], ordinal),
             "text": text,
-            "text_hash": hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest(),
+            "text_hash": text_hash(text),
             "relation": item["relation"],
             "evidence": item["evidence"],
             **attributes,
@@ -231,8 +230,7 @@ class _Rules:
             "root_doc_id": doc_id,
             "hop": 0,
             "ordinal": ordinal,
-            # How much of a person is known: among repeats the one that says most survives.
-            "quality": sum(value is not None for value in filled) / len(filled),
+            "quality": quality({**attributes, "interests": interests, "domain": item["domain"]}),
             "request_key": answer["request_key"],
             "prompt_id": answer["prompt_id"],
             "model": answer["model"],
@@ -240,6 +238,18 @@ class _Rules:
             "source": answer["path"],
             "licence": answer["licence"],
         }
+
+
+def text_hash(text: str) -> str:
+    """The sha256 of a persona's text."""
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def quality(persona: Mapping[str, Any]) -> float:
+    """The share of its attributes that a persona has, 0..1: among repeats the one that says most survives."""
+    names = ("occupation", "expertise", "age_band", "region", "interests", "domain")
+    known = [name for name in names if persona[name] and persona[name] != OTHER]
+    return len(known) / len(names)
 
 
 def _folded(text: str) -> str:

@@ -12,9 +12,8 @@ import tempfile
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from pyspark.errors import PySparkException
 from pyspark.sql import SparkSession
@@ -23,26 +22,20 @@ from personalake.errors import DeferredError, InputError, PersonalakeError
 from personalake.inputs import STAGES, Inputs
 from personalake.lease import Lease
 from personalake.llm.complete import Completer
-from personalake.llm.offline import OfflineEndpoint, plan_of
+from personalake.llm.offline import OfflineEndpoint
+from personalake.llm.progress import Progress
 from personalake.report.gather import write_report
 from personalake.rounds import stage_name
 from personalake.runs import Run
-from personalake.session import HURRIED, borrowed, open_session, refuse_speculation
-from personalake.settings import Settings, resolve_api_key
+from personalake.session import borrowed, open_session, own_log, refuse_speculation, send_package, tasks_run_here
+from personalake.settings import resolve_api_key
+from personalake.shown import Shown
 from personalake.stages import WIRED
 from personalake.store import Store, check_address
 from personalake.work import Folder, absolute, is_local
 
 _SMALL_BYTES = 32 * 1024 * 1024
-"""A corpus below this is read by a session that hurries (:data:`HURRIED`)."""
-
-
-@dataclass(frozen=True)
-class Done:
-    """What a command brought: an object for `--json`, and the same in words."""
-
-    data: dict[str, Any]
-    text: str
+"""A corpus below this is read by a session that hurries."""
 
 
 def execute(
@@ -50,29 +43,38 @@ def execute(
     stages: tuple[str, ...],
     *,
     say: Callable[[str], None],
+    progress: Callable[[Progress], None] = lambda _: None,
     spark: SparkSession | None = None,
     verbose: bool = False,
-) -> Done:
+) -> Shown:
     """Run *stages* in their order over the settings' store, and close the run whatever happens.
 
-    A session that is given stays open; without one, the active session is used or a new one started and stopped.
+    *say* gets lines for a person, *progress* how far a paid stage is, about twice a second while it runs. A session
+    that is given stays open; without one, the active session is used or a new one started and stopped.
 
     Raises :class:`DeferredError` where requests have to wait, :class:`LeaseHeldError` where another run is at work,
     and any other :class:`PersonalakeError` for what stopped it; each after what was done is safe.
     """
     settings = inputs.settings
     check_address(settings.store)
-    resolve_api_key(settings.llm.api_key, os.environ)
+    if settings.llm.run_on == "driver" or tasks_run_here(settings.spark, spark):
+        # Else the workers look for it, each for itself; this machine may well have none.
+        resolve_api_key(settings.llm.api_key, os.environ)
     work = Folder(absolute(settings.store.work_path))
     pays = any(stage in stages for stage in ("infer", "synthesize"))
     began = time.monotonic()
     with ExitStack() as stack:
         lease = stack.enter_context(Lease(work, f"personalake {' '.join(stages) if stages != STAGES else 'run'}"))
-        endpoint = stack.enter_context(_embedded(settings)) if pays and settings.llm.offline else None
+        embedded = pays and settings.llm.offline
+        # It comes up while Spark does.
+        endpoint = stack.enter_context(OfflineEndpoint.of(settings.offline)) if embedded else None
         if spark is None:
-            hurried = HURRIED if 0 < sum(file.size for file in inputs.files) < _SMALL_BYTES else {}
-            spark = open_session({**hurried, **settings.spark}, verbose=verbose, log=_log(work))
+            hurried = 0 < sum(file.size for file in (*inputs.files, *inputs.persona_files)) < _SMALL_BYTES
+            log = own_log(settings.spark, _logs(work))
+            spark = open_session(settings.spark, verbose=verbose, log=log, hurried=hurried)
             stack.callback(_stop, spark)
+        else:
+            send_package(spark)
         if pays:
             refuse_speculation(spark)
         base_url = settings.llm.base_url if endpoint is None else endpoint.base_url
@@ -82,15 +84,18 @@ def execute(
             store, settings, lambda seq: Completer(store, lease, settings.llm, base_url, seq, settings.budget_usd)
         )
         run.say = run.completer.say = say
+        run.completer.progress = progress
         run.writing_stages = frozenset(stage_name(task, step) for task, _ in inputs.tasks for step in task.writing)
         say(f"run {run.seq} on {store.address} (Spark was ready after {time.monotonic() - began:.1f} s)")
         recovered = run.completer.recover()
         if recovered:
-            say(f"{recovered:,} replies of an ended run were recovered from its journal")
+            say(f"{recovered:,} replies of an ended run, or of `try`, were recovered from their journal")
+        if recovered or run.resumes:
+            run.adopt_tries()
         return _stages(run, inputs, stages, stack)
 
 
-def _stages(run: Run, inputs: Inputs, stages: tuple[str, ...], stack: ExitStack) -> Done:
+def _stages(run: Run, inputs: Inputs, stages: tuple[str, ...], stack: ExitStack) -> Shown:
     try:
         for stage in stages:
             if stage == "report":
@@ -103,7 +108,9 @@ def _stages(run: Run, inputs: Inputs, stages: tuple[str, ...], stack: ExitStack)
                 run.warnings.append(f"export: {error}")
                 run.say(f"not exported: {error}")
     except PySparkException as error:
-        where = f"{type(error).__name__}, in full in {_log(run.store.work)}"
+        started = not borrowed(run.store.spark)
+        log = own_log(inputs.settings.spark, _logs(run.store.work)) if started else None
+        where = f"{type(error).__name__}, in full in {log or 'the log of the driver'}"
         raise PersonalakeError(f"Spark failed: {_last_words(error)}", where=where, cure=_AGAIN) from error
     except PersonalakeError as error:
         status: Literal["deferred", "failed"] = "deferred" if isinstance(error, DeferredError) else "failed"
@@ -135,7 +142,7 @@ def _report(run: Run, inputs: Inputs, status: Literal["done", "deferred", "faile
     return str(path)
 
 
-def _told(run: Run, report: str | None) -> Done:
+def _told(run: Run, report: str | None) -> Shown:
     data = {
         "run_id": run.run_id,
         "store": run.store.address,
@@ -145,18 +152,11 @@ def _told(run: Run, report: str | None) -> Done:
     }
     lines = [] if run.stages else ["nothing new: no request was sent and no table changed but `runs`"]
     lines += [f"tables: {run.store.address}"] + ([f"report: {report}"] if report else [])
-    return Done(data, "\n".join(lines))
+    return Shown(data, "\n".join(lines))
 
 
-def _embedded(settings: Settings) -> OfflineEndpoint:
-    """The embedded endpoint, which runs as long as its context; it comes up while Spark does."""
-    offline = settings.offline
-    faults = plan_of({"latency": offline.latency_ms}, "offline.latency_ms")
-    return OfflineEndpoint(host=offline.host, port=offline.port, flaws=offline.flaws, faults=faults)
-
-
-def _log(work: Folder) -> Path:
-    return Path(work.path if is_local(work.address) else tempfile.gettempdir()) / "spark.log"
+def _logs(work: Folder) -> Path:
+    return Path(work.path if is_local(work.address) else tempfile.gettempdir())
 
 
 def _stop(spark: SparkSession) -> None:

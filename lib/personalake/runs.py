@@ -22,6 +22,7 @@ from personalake import __version__
 from personalake.accept import ACCEPTED, DEFERRED, ITEM_REJECT, NONE_FOUND, REJECTED, content_id
 from personalake.errors import DeferredError, PersonalakeError
 from personalake.llm.complete import Completer, Spent
+from personalake.llm.journal import TRIED
 from personalake.schemas import PENDING, RUNS
 from personalake.session import at_once
 from personalake.settings import Settings
@@ -169,6 +170,17 @@ class Run:
                     where=self.settings.llm.base_url,
                     cure="run again to go on; nothing that was answered is asked again",
                 )
+
+    def adopt_tries(self) -> None:
+        """Bill what `personalake try` has asked since the last run, and this run's recovery has landed."""
+        rows = self.store.read("completions", after_seq=self.through(TRIED)).where(F.col("stage") == TRIED)
+        counts = ("count(*) AS rows", "count_if(error IS NULL) AS good", "sum(attempts) AS sent")
+        found = rows.selectExpr(*counts).collect()[0]
+        number, good, sent = (int(found[name] or 0) for name in ("rows", "good", "sent"))
+        if number:
+            record = StageRecord(TRIED)
+            record.add(requests=number, answered=good, rejected=number - good, sent=sent)
+            self.close(record)
 
     def end(self, status: str, message: str | None = None) -> None:
         """Land the run's own row; unless it failed, nothing of it is left half done."""
@@ -329,7 +341,8 @@ def summary(record: StageRecord) -> str:
     if c["requests"]:
         refused = f", {c['rejected']:,} replies refused" if c["rejected"] else ""
         parts.append(f"{c['requests']:,} requests ({c['sent']:,} sent{refused})")
-    parts.append(f"{c['items']:,} in, {c['accepted']:,} kept")
+    if c["items"] or not c["requests"]:
+        parts.append(f"{c['items']:,} in, {c['accepted']:,} kept")
     parts += [
         f"{c[n]:,} {label}"
         for n, label in (("duplicates", "repeats"), ("item_rejects", "refused"), ("deferred", "waiting"))

@@ -13,7 +13,12 @@ Rules that hold for all tables:
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 LAYOUT = 1
 """Version of the store's layout; a store of another one is refused (``store.py``)."""
@@ -64,6 +69,18 @@ class Table:
         return {**PROPERTIES, **(CHANGE_FEED if self.change_feed else {})}
 
 
+def arrow_fields(columns: Iterable[Column]) -> list[tuple[str, pa.DataType]]:
+    """The Arrow name and type of each of *columns*, for kernels that make rows."""
+    import pyarrow as pa  # noqa: PLC0415 (see the module's first lines)
+
+    types = {
+        "string": pa.string(), "long": pa.int64(), "int": pa.int32(), "double": pa.float64(),
+        "timestamp": pa.timestamp("us", tz="UTC"), "array<string>": pa.list_(pa.string()),
+        "map<string,string>": pa.map_(pa.string(), pa.string()),
+    }  # fmt: skip
+    return [(column.name, types[column.type]) for column in columns]
+
+
 def _required(name: str, type_: str, comment: str) -> Column:
     return Column(name, type_, comment, required=True)
 
@@ -107,10 +124,10 @@ DOCUMENTS = Table(
 
 SIGHTINGS = Table(
     "sightings",
-    "a page whose text the store already has, seen again elsewhere",
+    "a page, or persona of the user's own, whose text the store already has, seen again elsewhere",
     ("path", "offset"),
     (
-        _required("doc_id", "string", "the document that has this text"),
+        _required("doc_id", "string", "the document, or persona, that has this text"),
         Column("url", "string", "address where it was seen again"),
         _required("path", "string", "corpus file it was seen in"),
         _required("offset", "long", "byte offset in that file"),
@@ -128,7 +145,7 @@ FILES_SEEN = Table(
         _required("stamp", "string", "modification time in ns, or ETag: with path and size it says 'unchanged'"),
         _required("format", "string", "warc, wet, jsonl, ..."),
         _required("records", "long", "records found in it"),
-        _required("pages", "long", "records that gave a page (kept or seen before)"),
+        _required("pages", "long", "records that gave a page or persona (kept or seen before)"),
         _required("refused", "long", "records that became a row in rejects"),
         _required("ignored", "long", "records that are no pages by their kind (warcinfo, request, metadata, ...)"),
         _SEQ,
@@ -214,7 +231,11 @@ PERSONAS = Table(
     "an accepted persona and where it came from",
     ("persona_id",),
     (
-        _required("persona_id", "string", "sha256 of document or parent, request key and place in the reply"),
+        _required(
+            "persona_id",
+            "string",
+            "sha256 of document or parent, request key and place in the reply; of the text, where imported",
+        ),
         _required("text", "string", "the persona: one or two sentences, third person"),
         _required("text_hash", "string", "sha256 of the text, apart from the id"),
         Column("relation", "string", "infer: write, read, like or dislike the page; expand: relation to the parent"),
@@ -230,7 +251,7 @@ PERSONAS = Table(
         Column("parent_id", "string", "persona it was expanded from"),
         Column("root_doc_id", "string", "document at the root of its lineage"),
         _required("hop", "int", "0 for text-to-persona, n for the n-th persona-to-persona hop"),
-        _required("ordinal", "int", "its place in the reply, from 0"),
+        _required("ordinal", "int", "its place in the reply, or in the file that it was imported from, from 0"),
         Column("quality", "double", "0..1, decides who survives among duplicates before the id does"),
         Column("request_key", "string", "the request that brought it"),
         Column("prompt_id", "string", "prompt version that brought it"),

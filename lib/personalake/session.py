@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import atexit
+import functools
+import hashlib
+import io
+import logging
 import os
+import shutil
 import signal
 import sys
 import tempfile
+import zipfile
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
@@ -16,13 +24,16 @@ from personalake import jars
 from personalake.errors import InputError, SettingsError
 
 if TYPE_CHECKING:
+    from importlib.abc import Traversable
+
     from pyspark.sql import SparkSession
 
 T = TypeVar("T")
 
+_CATALOG = "spark.sql.catalog.spark_catalog"
 _DELTA = {
     "spark.sql.extensions": "io.delta.sql.DeltaSparkSessionExtension",
-    "spark.sql.catalog.spark_catalog": "org.apache.spark.sql.delta.catalog.DeltaCatalog",
+    _CATALOG: "org.apache.spark.sql.delta.catalog.DeltaCatalog",
 }
 
 _LOCAL = {
@@ -58,58 +69,157 @@ def jars_folder() -> Path:
     return Path(os.environ.get("PERSONALAKE_JARS") or Path(__file__).parents[2] / ".jars")
 
 
-def open_session(conf: Mapping[str, str], *, verbose: bool = False, log: Path | None = None) -> SparkSession:
+def open_session(
+    conf: Mapping[str, str], *, verbose: bool = False, log: Path | None = None, hurried: bool = False
+) -> SparkSession:
     """Return the active session, or start one with Delta.
 
-    A session that already exists (Databricks, a notebook, Connect) is used as it is. Under `spark-submit` the
-    submitter's settings win. In a plain Python process a local one is started: Delta's jars come from the project's
-    folder or, where it has none, through Ivy, and all that the JVM says goes to *log* unless *verbose*.
-    Raises :class:`InputError` where no session can be started, :class:`SettingsError` where its settings can't hold.
+    - A session that already exists (Databricks, a notebook) is used as it is.
+    - Under `spark-submit` the submitter's settings win, but for those in *conf*; Delta's are added where missing.
+    - `spark.remote` in *conf*, or `SPARK_REMOTE`, connects to a Spark Connect server.
+    - In a plain Python process a local one is started, tuned for a small corpus where *hurried*: Delta's jars come from
+      the project's folder or, where it has none, through Ivy, and what the JVM says goes to *log* unless *verbose*.
+
+    Workers on other machines get this very package. Raises :class:`InputError` where no session can be started,
+    :class:`SettingsError` where its settings can't hold.
     """
     try:
         from pyspark.sql import SparkSession  # noqa: PLC0415 (a second of import that bad settings must not cost)
     except ImportError as error:
         raise InputError("pyspark isn't installed", cure="pip install 'personalake[spark]'") from error
+    if not verbose:
+        # pyspark repeats each failed query there, as pages of JSON; what failed is told by our own line.
+        logging.getLogger("DataFrameQueryContextLogger").setLevel(logging.CRITICAL)
     active = SparkSession.getActiveSession()
     if active is not None:
+        send_package(active)
         return active
     os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
     if java := jars.java_home():
         os.environ["JAVA_HOME"] = java
     with _jvm_output(None if verbose else log):
         try:
-            session = _builder(SparkSession.builder, conf).getOrCreate()
+            session = _builder(SparkSession.builder, conf, hurried).getOrCreate()
         except Exception as error:
             # Py4J, the gateway and Connect raise unrelated types here; all of them mean "no session".
-            hint = f"see {log}" if log and not verbose else "Java 17 or 21 is needed: `java -version`"
-            raise InputError(f"Spark did not start: {_first_line(error)}", cure=hint) from error
+            raise InputError(f"Spark did not start: {_first_line(error)}", cure=_hint(conf, verbose, log)) from error
     _OURS.add(id(session))
     if signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
         _own_interrupt()
+    send_package(session)
     return session
 
 
-def _builder(builder: SparkSession.Builder, conf: Mapping[str, str]) -> SparkSession.Builder:
-    submitted = "PYSPARK_GATEWAY_PORT" in os.environ
-    remote = "SPARK_REMOTE" in os.environ or "spark.remote" in conf
+def _hint(conf: Mapping[str, str], verbose: bool, log: Path | None) -> str:
+    if _remote(conf):
+        return "is the server of `spark.remote` there, and pyspark's extra `connect` here?"
+    return f"see {log}" if log and not verbose else "Java 17 or 21 is needed: `java -version`"
+
+
+def _submitted() -> bool:
+    """Whether `spark-submit` started this process, and with it the JVM."""
+    return "PYSPARK_GATEWAY_PORT" in os.environ
+
+
+def _remote(conf: Mapping[str, str]) -> bool:
+    return "SPARK_REMOTE" in os.environ or "spark.remote" in conf
+
+
+def tasks_run_here(conf: Mapping[str, str], spark: SparkSession | None) -> bool:
+    """Whether the tasks of *spark*, or of the session that :func:`open_session` would return, run on this machine."""
+    from pyspark.sql import SparkSession  # noqa: PLC0415 (as in open_session)
+
+    session = spark or SparkSession.getActiveSession()
+    if session is None:
+        return _starts_local(conf)
+    return not _is_remote(session) and (session.sparkContext.master or "").startswith("local")
+
+
+def _starts_local(conf: Mapping[str, str]) -> bool:
+    return not _submitted() and not _remote(conf) and str(conf.get("spark.master", "local")).startswith("local")
+
+
+def own_log(conf: Mapping[str, str], folder: Path) -> Path | None:
+    """The file that gets what the JVM says, for a JVM that :func:`open_session` would start; null for others'."""
+    return None if _submitted() or _remote(conf) else folder / "spark.log"
+
+
+def _builder(builder: SparkSession.Builder, conf: Mapping[str, str], hurried: bool) -> SparkSession.Builder:
     options: dict[str, str] = {}
-    if not remote:
-        options.update(_DELTA)
-    if not submitted and not remote:
-        options.update(_LOCAL, **{"spark.master": "local[*]"}, **_delta_jars())
+    if _submitted():
+        options.update(_missing_delta())
+    elif not _remote(conf):
+        options.update(_DELTA, **_LOCAL, **{"spark.master": "local[*]"}, **_delta_jars())
         # Not `spark-warehouse` in whatever folder the user stands in.
         options["spark.sql.warehouse.dir"] = str(Path(tempfile.gettempdir()) / "personalake-warehouse")
-    if (
-        not submitted
-        and "SPARK_LOCAL_IP" not in os.environ
-        and str(conf.get("spark.master", "local")).startswith("local")
-    ):
-        # Not the host's name: a laptop that changes networks, or a name that resolves nowhere, fails Spark's start.
-        os.environ["SPARK_LOCAL_IP"] = "127.0.0.1"
+    if _starts_local(conf):
+        options.update(HURRIED if hurried else {})
+        if "SPARK_LOCAL_IP" not in os.environ:
+            # Not the host's name: a laptop that changes networks, or a name that resolves nowhere, fails Spark's start.
+            os.environ["SPARK_LOCAL_IP"] = "127.0.0.1"
     options.update(conf)
     for key, value in options.items():
         builder = builder.config(key, value)
-    return builder.appName("personalake")
+    # A server's session takes no new name, and says so in a warning.
+    return builder if _remote(conf) else builder.appName("personalake")
+
+
+def _missing_delta() -> dict[str, str]:
+    """Delta's settings that the submitter left out; other extensions stay."""
+    from pyspark import SparkConf  # noqa: PLC0415 (the JVM's own settings: there is one under spark-submit)
+
+    given = SparkConf()
+    extensions = [name for name in (given.get("spark.sql.extensions") or "").split(",") if name]
+    if _DELTA["spark.sql.extensions"] not in extensions:
+        extensions.append(_DELTA["spark.sql.extensions"])
+    return {
+        "spark.sql.extensions": ",".join(extensions),
+        _CATALOG: str(given.get(_CATALOG) or _DELTA[_CATALOG]),
+    }
+
+
+def send_package(spark: SparkSession) -> None:
+    """Send this package to the workers, where they may not have it, or have another version of it.
+
+    As a zip, because pyspark's workers import from no other archive: a wheel given to `--py-files` reaches the driver's
+    path alone. Named by its content, so that a second run in the same session sends nothing.
+    """
+    if _is_remote(spark) or not (spark.sparkContext.master or "").startswith("local") or _archived():
+        spark.addArtifacts(str(_zipped()), pyfile=True)
+
+
+def _is_remote(spark: SparkSession) -> bool:
+    return type(spark).__module__.startswith("pyspark.sql.connect")
+
+
+def _archived() -> bool:
+    """Whether this package was imported from a wheel or zip."""
+    return not Path(__file__).exists()
+
+
+@functools.cache
+def _zipped() -> Path:
+    """This package as a zip, kept as long as the process: executors that join later fetch it then."""
+    package = resources.files(__package__)
+    content = io.BytesIO()
+    with zipfile.ZipFile(content, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, file in _sources(package, __package__):
+            # A constant time, so that the same files make the same bytes.
+            archive.writestr(zipfile.ZipInfo(name), file.read_bytes())
+    folder = Path(tempfile.mkdtemp(prefix="personalake-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    target = folder / f"personalake-{hashlib.sha256(content.getvalue()).hexdigest()[:16]}.zip"
+    target.write_bytes(content.getvalue())
+    return target
+
+
+def _sources(folder: Traversable, name: str) -> Iterator[tuple[str, Traversable]]:
+    for child in sorted(folder.iterdir(), key=lambda child: child.name):
+        if child.is_dir():
+            if child.name != "__pycache__":
+                yield from _sources(child, f"{name}/{child.name}")
+        else:
+            yield f"{name}/{child.name}", child
 
 
 def _delta_jars() -> dict[str, str]:
@@ -153,9 +263,13 @@ def borrowed(spark: SparkSession) -> bool:
 
 
 def parallelism(spark: SparkSession) -> int:
-    """How many tasks the session runs at once, as far as it tells: Connect doesn't, and then it is 2."""
-    context = getattr(spark, "_sc", None)
-    return 2 if context is None else int(context.defaultParallelism)
+    """How many tasks the session runs at once."""
+    if not _is_remote(spark):
+        return int(spark.sparkContext.defaultParallelism)
+    from pyspark.sql import functions as F  # noqa: PLC0415 (as above; Spark's usual name)
+
+    # A server doesn't tell, but a range is cut into as many parts.
+    return int(spark.range(1 << 16).select(F.spark_partition_id()).distinct().count())
 
 
 def at_once(*actions: Callable[[], T]) -> list[T]:

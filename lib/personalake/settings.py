@@ -64,6 +64,16 @@ class CorpusSettings(_Group):
     )
 
 
+class PersonasSettings(_Group):
+    """Personas of your own, beside or instead of a corpus."""
+
+    paths: list[str] = Field(default_factory=list, description="Files and folders of JSONL and Parquet.")
+    column: str | None = Field(
+        None, min_length=1, description="Key or column of the persona's text; default: `persona`, else `text`."
+    )
+    licence: str | None = Field(None, description="Licence of the personas that state none themselves; null: unknown.")
+
+
 class ApiKeySettings(_Group):
     """Where each worker finds the endpoint's key; the key itself never travels."""
 
@@ -223,6 +233,9 @@ class Settings(_Group):
     seed: int = Field(0, description="Seed of every hash-drawn choice.")
     budget_usd: float | None = Field(None, ge=0, description="Most that this store may ever cost, in US dollars.")
     corpus: CorpusSettings = Field(default_factory=lambda: CorpusSettings.model_validate({}), description="The corpus.")
+    personas: PersonasSettings = Field(
+        default_factory=lambda: PersonasSettings.model_validate({}), description="Personas of your own."
+    )
     llm: LlmSettings = Field(default_factory=lambda: LlmSettings.model_validate({}), description="The endpoint.")
     offline: OfflineSettings = Field(
         default_factory=lambda: OfflineSettings.model_validate({}), description="The embedded endpoint."
@@ -236,7 +249,10 @@ class Settings(_Group):
     )
     export: ExportSettings = Field(default_factory=lambda: ExportSettings.model_validate({}), description="Exports.")
     report: ReportSettings = Field(default_factory=lambda: ReportSettings.model_validate({}), description="The report.")
-    spark: dict[str, str] = Field(default_factory=dict, description="Spark settings for a session that we start.")
+    spark: dict[str, str] = Field(
+        default_factory=dict,
+        description="Spark settings for a session that we start; `spark.remote` names a Spark Connect server.",
+    )
 
     def shaping_rows(self) -> dict[str, Any]:
         """The settings that decide what rows come out: what `runs.settings` keeps and `settings_hash` covers.

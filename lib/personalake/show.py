@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from personalake.errors import InputError
 from personalake.inputs import Inputs
-from personalake.pipeline import Done as Shown
+from personalake.shown import Shown
 from personalake.store import Store
 from personalake.synthesis.tasks import load_task
 from personalake.work import absolute

@@ -6,14 +6,15 @@ A stage with nothing new to it does nothing and leaves no trace.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from personalake import __version__, personas
+from personalake import __version__, own_personas, personas
 from personalake.corpus import ingest as corpus
+from personalake.corpus.files import CorpusFile
 from personalake.dedup import model
 from personalake.dedup.deduplicate import deduplicate
 from personalake.dedup.minhash import Coefficients
@@ -23,38 +24,55 @@ from personalake.inputs import Inputs
 from personalake.llm.complete import Ask
 from personalake.rounds import Rounds, stage_name
 from personalake.runs import Run, StageRecord
+from personalake.schemas import DOCUMENTS, PERSONAS, Table
 from personalake.synthesis.tasks import Task
 from personalake.work import absolute
 
-_READ_BEFORE = ("documents", "sightings", "rejects")
-
 
 def ingest(run: Run, inputs: Inputs) -> None:
-    """Read the corpus files that were not read before: documents, sightings, rejects."""
-    record, store = StageRecord("ingest"), run.store
-    through = run.through("ingest")
-    listed = corpus.files_frame(store.spark, inputs.files)
-    files = listed.join(store.read("files_seen", until_seq=through), ["path", "size", "stamp"], "left_anti")
-    unread = files.count()
+    """Read what was not read before: corpus files into documents, and files of the user's own personas."""
+    settings = inputs.settings
+    if inputs.files:
+        licence = F.coalesce("licence", F.lit(settings.corpus.licence))
+
+        def pages(files: DataFrame, tasks: int) -> DataFrame:
+            return corpus.read_pages(files, settings.corpus, tasks).withColumn("licence", licence)
+
+        _read(run, "ingest", inputs.files, DOCUMENTS, pages)
+    if inputs.persona_files:
+
+        def own(files: DataFrame, tasks: int) -> DataFrame:
+            return own_personas.read_personas(files, settings.personas, tasks)
+
+        _read(run, own_personas.STAGE, inputs.persona_files, PERSONAS, own)
+
+
+def _read(
+    run: Run, stage: str, files: Sequence[CorpusFile], table: Table, read: Callable[[DataFrame, int], DataFrame]
+) -> None:
+    """Read those of *files* that *stage* didn't read before into *table*, sightings and rejects."""
+    record, store = StageRecord(stage), run.store
+    through, key = run.through(stage), table.key[0]
+    listed = corpus.files_frame(store.spark, files)
+    new = listed.join(store.read("files_seen", until_seq=through), ["path", "size", "stamp"], "left_anti")
+    unread = new.count()
     if not unread:
         return
-    read = store.stage(corpus.read_pages(files, inputs.settings.corpus, unread), "ingest-read")
-    known = store.read("documents", until_seq=through).select("doc_id")
-    licence = F.coalesce("licence", F.lit(inputs.settings.corpus.licence))
-    documents = store.stage(corpus.documents(read, known).withColumn("licence", licence), "ingest-documents")
-    # A file that has changed is read whole again; what it still holds was landed when it was first read.
-    place, before = ["path", "offset"], {name: store.read(name, until_seq=through) for name in _READ_BEFORE}
-    again = corpus.sightings(read, known)
-    refused = corpus.rejects(read)
+    rows = store.stage(read(new, unread), f"{stage}-read")
+    known = store.read(table.name, until_seq=through)
+    kept = store.stage(corpus.kept(rows, known, table), f"{stage}-kept")
+    origin = "path" if table is DOCUMENTS else "source"
+    again, refused = corpus.sightings(rows, known, key, origin), corpus.rejects(rows, stage)
     if through:
-        for name in ("documents", "sightings"):
-            again = again.join(before[name].select(*place), place, "left_anti")
-        refused = refused.join(before["rejects"].select("reject_id"), "reject_id", "left_anti")
-    made = {"documents": documents, "sightings": again, "rejects": refused, "files_seen": corpus.files_seen(read)}
-    run.append(made, ["ingest"])
-    counts = corpus.files_seen(read).selectExpr("sum(pages) AS pages", "sum(refused) AS refused").collect()[0]
-    kept, pages, bad = documents.count(), int(counts["pages"]), int(counts["refused"])
-    record.add(items=pages + bad, accepted=kept, duplicates=pages - kept, item_rejects=bad)
+        # A file that has changed is read whole again; what it still holds was landed when it was first read.
+        place = ["path", "offset"]
+        again = again.join(store.read("sightings", until_seq=through).select(*place), place, "left_anti")
+        refused = refused.join(store.read("rejects", until_seq=through).select("reject_id"), "reject_id", "left_anti")
+    made = {table.name: kept, "sightings": again, "rejects": refused, "files_seen": corpus.files_seen(rows)}
+    run.append(made, [stage])
+    counts = corpus.files_seen(rows).selectExpr("sum(pages) AS pages", "sum(refused) AS refused").collect()[0]
+    fresh, pages, bad = kept.count(), int(counts["pages"]), int(counts["refused"])
+    record.add(items=pages + bad, accepted=fresh, duplicates=pages - fresh, item_rejects=bad)
     run.close(record)
 
 
@@ -85,7 +103,7 @@ def infer(run: Run, inputs: Inputs) -> None:
 
 def dedup(run: Run, inputs: Inputs) -> None:
     """Compare the new personas with each other and with the hub; keep those that repeat nobody."""
-    if not run.has_news("dedup", "infer"):
+    if not any(run.has_news("dedup", source) for source in ("infer", own_personas.STAGE)):
         return
     fresh = run.fresh("personas", "dedup")
     record, store, settings = StageRecord("dedup"), run.store, inputs.settings.dedup

@@ -8,6 +8,7 @@ import uuid
 from collections.abc import Callable
 from typing import cast
 
+from pyspark.errors import PySparkException
 from pyspark.sql import DataFrame, DataFrameWriter, SparkSession
 from pyspark.sql import functions as F
 from pyspark.sql.types import StructField, StructType
@@ -56,6 +57,8 @@ class Store:
                 where=self.address,
                 cure="use the version that made it, or another store.path",
             )
+        if not self.settings.path:
+            self._create_schema()
         # Written even where it stands: whether this run may write is known before anything is paid.
         self.work.write(_MARKER, marker)
         return self
@@ -166,6 +169,20 @@ class Store:
             f"COMMENT {_quoted(table.comment)} TBLPROPERTIES ({properties})"
         )
         self._known.add(table.name)
+
+    def _create_schema(self) -> None:
+        """Create the schema where there is none: where somebody else made it, no right to create is needed."""
+        name = f"`{self.settings.catalog}`.`{self.settings.schema_}`"
+        try:
+            if not self.spark.catalog.databaseExists(name):
+                self.spark.sql(f"CREATE SCHEMA IF NOT EXISTS {name}")
+        except PySparkException as error:
+            said = str(error).strip().splitlines()[0]
+            raise StoreError(
+                f"the schema can't be used: {said}",
+                where=self.address,
+                cure="correct store.catalog and store.schema, or have the schema created for you",
+            ) from error
 
     def _layout_of_tables(self) -> int:
         """The layout that the tables themselves name, for a store whose work folder was lost."""

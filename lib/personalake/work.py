@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
+import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -116,6 +118,16 @@ class Folder:
                 where=self.address,
                 cure="choose a folder that you may write to",
             ) from error
+
+    def prune(self) -> None:
+        """Delete the folder and those below it as far as they are empty; on an object store, if there is no object."""
+        if not is_local(self.address):
+            if not self.files():
+                self.delete()
+            return
+        for folder, _, _ in os.walk(self.path, topdown=False):
+            with contextlib.suppress(OSError):  # Not empty: somebody wrote into it just now.
+                os.rmdir(folder)
 
     def delete(self) -> None:
         """Delete the folder and all below it; nothing happens where there is none."""

@@ -82,7 +82,7 @@ def test_a_uri_gives_what_the_folder_gives(tmp_path: Path) -> None:
     [
         ("missing.jsonl", "there is no such file"),
         ("in/notes.txt", "no format that can be read"),
-        ("empty", "the corpus is empty"),
+        ("empty", "there is no file in it"),
         ("in", "none of its 1 files is WARC"),
     ],
 )
@@ -97,7 +97,7 @@ def test_a_path_that_gives_nothing_to_read_is_an_error(tmp_path: Path, prefix: s
 
 
 def test_no_path_at_all_is_an_error() -> None:
-    with pytest.raises(InputError, match=r"corpus\.paths: no corpus is named"):
+    with pytest.raises(InputError, match=r"corpus\.paths: nothing is named"):
         list_files([])
 
 

@@ -152,7 +152,7 @@ def rows(spark: SparkSession, corpus: list[str]) -> DataFrame:
 
 @pytest.fixture
 def nothing_known(spark: SparkSession) -> DataFrame:
-    return spark.createDataFrame([], "doc_id string")
+    return spark.createDataFrame([], "doc_id string, path string")
 
 
 @pytest.mark.parametrize("tasks", [1, 3, 16])
@@ -190,11 +190,22 @@ def test_the_first_of_equal_pages_is_the_document_and_the_others_are_sightings(
 
 
 def test_pages_whose_text_is_known_are_sightings_only(spark: SparkSession, rows: DataFrame) -> None:
-    known = spark.createDataFrame([(content_hash(ONE),), (content_hash("else"),)], "doc_id string")
+    known = spark.createDataFrame(
+        [(content_hash(ONE), "before.jsonl"), (content_hash("else"), "before.jsonl")], "doc_id string, path string"
+    )
     new, again = documents(rows, known), sightings(rows, known)
     assert content_hash(ONE) not in {row["doc_id"] for row in new.collect()}
     assert Counter(row["doc_id"] for row in again.collect()) == {content_hash(ONE): 2, content_hash(TWO): 1}
     assert new.count() + again.count() == 5
+
+
+def test_a_file_that_is_read_again_is_no_sighting_of_what_it_was_the_origin_of(
+    spark: SparkSession, rows: DataFrame
+) -> None:
+    known = spark.createDataFrame([(content_hash(ONE), "in/b.jsonl")], "doc_id string, path string")
+    again = {(row["doc_id"], row["url"]) for row in sightings(rows, known).collect()}
+    assert (content_hash(ONE), "https://example.org/b3") in again
+    assert (content_hash(ONE), "https://example.org/b0") not in again
 
 
 @pytest.mark.parametrize("partitions", [1, 3, 16])

@@ -19,15 +19,39 @@ from personalake.errors import InputError
 UNSUPPORTED = "unsupported"
 """Format of a file whose name says nothing: found in a folder, it becomes a row in `rejects`."""
 
-KNOWN_NAMES = "*.warc, *.wet, *.jsonl, *.ndjson (each also .gz)"
-
 _REMOTE_READ = 4 * 1024 * 1024
 _FORMATS = (
     ("wet", re.compile(r"\.wet(\.gz)?$", re.IGNORECASE)),
     ("warc", re.compile(r"\.warc(\.gz)?$", re.IGNORECASE)),
     ("jsonl", re.compile(r"\.(jsonl|ndjson)(\.gz)?$", re.IGNORECASE)),
+    ("parquet", re.compile(r"\.parquet$", re.IGNORECASE)),
 )
-_CURE = f"give files named {KNOWN_NAMES}, or folders of them, in `corpus.paths`"
+
+
+@dataclass(frozen=True)
+class Kinds:
+    """Which files a setting takes: their formats, in words for a person, and the names that tell them."""
+
+    setting: str
+    what: str
+    formats: tuple[str, ...]
+    names: str
+
+    @property
+    def cure(self) -> str:
+        """What to do about a file that isn't one of them."""
+        return f"give files named {self.names}, or folders of them, in `{self.setting}`"
+
+
+PAGES = Kinds(
+    "corpus.paths", "WARC, WET or JSONL", ("wet", "warc", "jsonl"), "*.warc, *.wet, *.jsonl, *.ndjson (each also .gz)"
+)
+"""A corpus."""
+
+PERSONAS = Kinds(
+    "personas.paths", "JSONL or Parquet", ("jsonl", "parquet"), "*.jsonl, *.ndjson (each also .gz), *.parquet"
+)
+"""Personas of the user's own."""
 
 
 @dataclass(frozen=True)
@@ -45,35 +69,36 @@ class CorpusFile:
     stamp: str
 
 
-def list_files(paths: Sequence[str]) -> list[CorpusFile]:
-    """Return the files that *paths* (files, folders, `s3://`, `gs://`, ... ) name, each once, sorted by path.
+def list_files(paths: Sequence[str], kinds: Kinds = PAGES) -> list[CorpusFile]:
+    """Return the files of these *kinds* that *paths* (files, folders, `s3://`, `gs://`, ... ) name, sorted by path.
 
-    Folders are walked to the bottom, links followed; names that begin with `.` or `_` are passed over, as Spark does.
-    Raises :class:`InputError` for a path that is missing, unreadable or of an unknown format, and for a corpus
-    without a file of a known format.
+    Each comes once. Folders are walked to the bottom, links followed; names that begin with `.` or `_` are passed over,
+    as Spark does. Raises :class:`InputError` for a path that is missing, unreadable or of an unknown format, and where
+    there is no file of a known format.
     """
     if not paths:
-        raise InputError("no corpus is named", where="corpus.paths", cure=_CURE)
+        raise InputError("nothing is named", where=kinds.setting, cure=kinds.cure)
     found: dict[str, CorpusFile] = {}
     for path in paths:
-        for file in _remote(path) if "://" in path else _local(path):
+        for file in _remote(path, kinds) if "://" in path else _local(path, kinds):
             found[file.path] = file
     files = sorted(found.values(), key=lambda file: file.path)
     if all(file.format == UNSUPPORTED for file in files):
-        what = f"none of its {len(files)} files is WARC, WET or JSONL" if files else "the corpus is empty"
-        raise InputError(what, where=", ".join(paths), cure=_CURE)
+        what = f"none of its {len(files)} files is {kinds.what}" if files else "there is no file in it"
+        raise InputError(what, where=", ".join(paths), cure=kinds.cure)
     return files
 
 
-def format_of(path: str) -> str:
-    """Return the format that a file's name tells, :data:`UNSUPPORTED` where it tells none."""
-    return next((name for name, pattern in _FORMATS if pattern.search(path)), UNSUPPORTED)
+def format_of(path: str, kinds: Kinds = PAGES) -> str:
+    """Return the format that a file's name tells, :data:`UNSUPPORTED` where it tells none of these *kinds*."""
+    found = next((name for name, pattern in _FORMATS if pattern.search(path)), UNSUPPORTED)
+    return found if found in kinds.formats else UNSUPPORTED
 
 
-def open_corpus_file(path: str) -> BinaryIO:
-    """Open a local path or a URI for reading; seekable. Raises :class:`OSError`."""
+def open_corpus_file(path: str, base: str = "") -> BinaryIO:
+    """Open a local path, relative to *base*, or a URI for reading; seekable. Raises :class:`OSError`."""
     if "://" not in path:
-        return open(path, "rb")
+        return open(os.path.join(base, path), "rb")
     try:
         system, inner = arrow_fs.FileSystem.from_uri(path)
         # Every read of an object store is a request: few large ones.
@@ -82,25 +107,25 @@ def open_corpus_file(path: str) -> BinaryIO:
         raise OSError(str(error)) from error
 
 
-def _named(path: str, *, where: str) -> str:
+def _named(path: str, kinds: Kinds, *, where: str) -> str:
     """Return the format of a file that was named itself, for which a wrong name is a mistake."""
-    known = format_of(path)
+    known = format_of(path, kinds)
     if known == UNSUPPORTED:
-        raise InputError("its name tells no format that can be read", where=where, cure=_CURE)
+        raise InputError("its name tells no format that can be read", where=where, cure=kinds.cure)
     return known
 
 
-def _local(given: str) -> Iterator[CorpusFile]:
+def _local(given: str, kinds: Kinds) -> Iterator[CorpusFile]:
     path = os.path.normpath(given)
     try:
         if os.path.isdir(path):
             for name in _walk(path, frozenset()):
-                yield _local_file(name, format_of(name))
+                yield _local_file(name, format_of(name, kinds))
         else:
             os.stat(path)
-            yield _local_file(path, _named(path, where=given))
+            yield _local_file(path, _named(path, kinds, where=given))
     except FileNotFoundError as error:
-        raise InputError("there is no such file or folder", where=given, cure="correct `corpus.paths`") from error
+        raise InputError("there is no such file or folder", where=given, cure=f"correct `{kinds.setting}`") from error
     except OSError as error:
         cure = "give this user the right to read it, or leave it out"
         raise InputError(f"it can't be read: {error.strerror}", where=error.filename or given, cure=cure) from error
@@ -137,7 +162,7 @@ def _hidden(name: str) -> bool:
     return name.startswith((".", "_"))
 
 
-def _remote(given: str) -> Iterator[CorpusFile]:
+def _remote(given: str, kinds: Kinds) -> Iterator[CorpusFile]:
     parts = urlsplit(given)
     if parts.username or parts.password:
         # It would stand in every row of the tables and in every message.
@@ -147,20 +172,21 @@ def _remote(given: str) -> Iterator[CorpusFile]:
         system, inner = arrow_fs.FileSystem.from_uri(given)
         top = system.get_file_info(inner)
         if top.type == arrow_fs.FileType.NotFound:
-            raise InputError("there is no such file or folder", where=given, cure="correct `corpus.paths`")
+            raise InputError("there is no such file or folder", where=given, cure=f"correct `{kinds.setting}`")
         if top.type == arrow_fs.FileType.File:
-            _named(inner, where=given)
-            yield _remote_file(given, top)
+            _named(inner, kinds, where=given)
+            yield _remote_file(given, top, kinds)
             return
         base, mark, options = given.partition("?")
         for info in system.get_file_info(arrow_fs.FileSelector(inner, recursive=True)):
             below = info.path[len(inner.rstrip("/")) + 1 :]
             if info.type == arrow_fs.FileType.File and not any(map(_hidden, below.split("/"))):
-                yield _remote_file(f"{base.rstrip('/')}/{quote(below)}{mark}{options}", info)
+                yield _remote_file(f"{base.rstrip('/')}/{quote(below)}{mark}{options}", info, kinds)
     except (OSError, ArrowException) as error:
         cure = "check the address, the credentials of this process, and the network"
         raise InputError(f"{parts.scheme} can't be read: {error}", where=given, cure=cure) from error
 
 
-def _remote_file(path: str, info: arrow_fs.FileInfo) -> CorpusFile:
-    return CorpusFile(path, format_of(info.path), info.size, str(info.mtime_ns if info.mtime_ns is not None else ""))
+def _remote_file(path: str, info: arrow_fs.FileInfo, kinds: Kinds) -> CorpusFile:
+    stamp = str(info.mtime_ns if info.mtime_ns is not None else "")
+    return CorpusFile(path, format_of(info.path, kinds), info.size, stamp)

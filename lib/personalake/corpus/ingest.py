@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import functools
 import hashlib
-from collections.abc import Iterable, Iterator, Sequence
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import pyarrow as pa
@@ -22,33 +23,18 @@ from personalake.corpus.files import CorpusFile
 from personalake.corpus.language import declared_language, detect_language
 from personalake.corpus.readers import read
 from personalake.corpus.records import BadRecord, Ignored, Record, RefusedError, shortened
-from personalake.schemas import DOCUMENTS, FILES_SEEN, REJECTS, SIGHTINGS, Column
+from personalake.corpus.rows import Row, reject_row, row_columns, rows_of_files
+from personalake.schemas import DOCUMENTS, FILES_SEEN, REJECTS, Table, arrow_fields
 from personalake.settings import CorpusSettings
 
 STAGE = "ingest"
 FILES_DDL = "path string, format string, size long, stamp string"
 """The input of :func:`read_pages`: one row for each file."""
 
-_BATCH_ROWS = 256
-_BATCH_CHARS = 4 * 1024 * 1024
-_ARROW = {"string": pa.string(), "long": pa.int64(), "timestamp": pa.timestamp("us", tz="UTC")}
 
-
-def _row_columns() -> tuple[Column, ...]:
-    """The columns of documents, then those that only rejects and files_seen have."""
-    columns = {"kind": Column("kind", "string", "page, reject or file")}
-    wanted = {"reason", "detail", "raw"}
-    for table in (DOCUMENTS, REJECTS, FILES_SEEN):
-        for column in table.columns:
-            if column.name != "seq" and (table is not REJECTS or column.name in wanted):
-                columns.setdefault(column.name, column)
-    return tuple(columns.values())
-
-
-ROW_COLUMNS = _row_columns()
-ROWS_DDL = ", ".join(f"{column.name} {column.type}" for column in ROW_COLUMNS)
+ROWS_DDL = ", ".join(f"{column.name} {column.type}" for column in row_columns(DOCUMENTS))
 """The output of :func:`read_pages`; what a row's `kind` has no value for is null."""
-ROWS_ARROW = pa.schema([(column.name, _ARROW[column.type]) for column in ROW_COLUMNS])
+ROWS_ARROW = pa.schema(arrow_fields(row_columns(DOCUMENTS)))
 
 
 def files_frame(spark: SparkSession, files: Sequence[CorpusFile]) -> DataFrame:
@@ -63,35 +49,22 @@ def read_pages(files: DataFrame, settings: CorpusSettings, tasks: int) -> DataFr
     caller stores or persists them once. The rows, but not their order, are the same for any *tasks*.
     """
     spread = files.select("path", "format", "size", "stamp").repartitionByRange(tasks, "path")
-    return spread.mapInArrow(functools.partial(read_batches, settings=settings), ROWS_DDL)
+    return spread.mapInArrow(functools.partial(read_batches, settings=settings, base=os.getcwd()), ROWS_DDL)
 
 
-def read_batches(batches: Iterable[pa.RecordBatch], *, settings: CorpusSettings) -> Iterator[pa.RecordBatch]:
-    """Arrow kernel of :func:`read_pages`: files in, rows out, in batches of 256 rows or about 4 M characters."""
-    rows: list[dict[str, Any]] = []
-    chars = 0
-    for row in _file_rows(batches, settings):
-        rows.append(row)
-        chars += len(row.get("text") or "")
-        if len(rows) >= _BATCH_ROWS or chars >= _BATCH_CHARS:
-            yield pa.RecordBatch.from_pylist(rows, schema=ROWS_ARROW)
-            rows, chars = [], 0
-    if rows:
-        yield pa.RecordBatch.from_pylist(rows, schema=ROWS_ARROW)
+def read_batches(
+    batches: Iterable[pa.RecordBatch], *, settings: CorpusSettings, base: str = ""
+) -> Iterator[pa.RecordBatch]:
+    """Arrow kernel of :func:`read_pages`: files in, rows out, in batches of 256 rows or about 4 M characters.
 
+    Relative paths are those of the folder *base*.
+    """
 
-def _file_rows(batches: Iterable[pa.RecordBatch], settings: CorpusSettings) -> Iterator[dict[str, Any]]:
-    for batch in batches:
-        for file in batch.to_pylist():
-            counts = {"pages": 0, "refused": 0, "ignored": 0}
-            for item in read(file["path"], file["format"], settings.max_record_bytes):
-                if isinstance(item, Ignored):
-                    counts["ignored"] += 1
-                    continue
-                row = _reject_row(item) if isinstance(item, BadRecord) else _page_row(item, settings)
-                counts["pages" if row["kind"] == "page" else "refused"] += 1
-                yield row
-            yield {"kind": "file", **file, "records": sum(counts.values()), **counts}
+    def read_file(file: Mapping[str, Any]) -> Iterator[Row | BadRecord | Ignored]:
+        for item in read(file["path"], file["format"], settings.max_record_bytes, base):
+            yield _page_row(item, settings) if isinstance(item, Record) else item
+
+    return rows_of_files(batches, read_file, ROWS_ARROW)
 
 
 def _page_row(record: Record, settings: CorpusSettings) -> dict[str, Any]:
@@ -106,7 +79,7 @@ def _page_row(record: Record, settings: CorpusSettings) -> dict[str, Any]:
         filters.check(text, settings.min_chars)
     except RefusedError as refused:
         detail = f"{refused.detail}; {record.url}" if record.url else refused.detail
-        return _reject_row(BadRecord(record.path, record.offset, refused.reason, detail, shortened(text)))
+        return reject_row(BadRecord(record.path, record.offset, refused.reason, detail, shortened(text)))
     text = filters.cut(text, settings.max_chars)
     return {
         "kind": "page",
@@ -125,17 +98,6 @@ def _page_row(record: Record, settings: CorpusSettings) -> dict[str, Any]:
     }
 
 
-def _reject_row(bad: BadRecord) -> dict[str, Any]:
-    return {
-        "kind": "reject",
-        "path": bad.path,
-        "offset": bad.offset,
-        "reason": bad.reason,
-        "detail": bad.detail,
-        "raw": bad.raw,
-    }
-
-
 def content_hash(text: str) -> str:
     """Return a page's `doc_id`: the sha256, as hex, of *text* in NFC with white space folded."""
     return hashlib.sha256(filters.fold(text).encode()).hexdigest()
@@ -147,24 +109,37 @@ def documents(rows: DataFrame, known: DataFrame) -> DataFrame:
     Of pages with the same text the one with the smallest (path, offset) is the document. *known* has the `doc_id` of
     every document of the store.
     """
-    first = _ranked(rows, DOCUMENTS.names).where("place = 1")
-    return first.join(known.select("doc_id"), "doc_id", "left_anti").select(*_without_seq(DOCUMENTS.names))
+    return kept(rows, known, DOCUMENTS)
 
 
-def sightings(rows: DataFrame, known: DataFrame) -> DataFrame:
-    """Return the pages that :func:`documents` does not: their text is known, or comes earlier in *rows*."""
-    seen = known.select("doc_id").distinct().withColumn("seen", F.lit(True))
-    again = _ranked(rows, SIGHTINGS.names).join(seen, "doc_id", "left").where("place > 1 or seen")
-    return again.select(*_without_seq(SIGHTINGS.names))
+def kept(rows: DataFrame, known: DataFrame, table: Table) -> DataFrame:
+    """Return the first row of each id that *known* doesn't have: *table* without `seq`."""
+    first = _ranked(rows, table.key[0]).where("place = 1")
+    return first.join(known.select(*table.key), list(table.key), "left_anti").select(*_without_seq(table.names))
 
 
-def rejects(rows: DataFrame) -> DataFrame:
+def sightings(rows: DataFrame, known: DataFrame, key: str = "doc_id", origin: str = "path") -> DataFrame:
+    """Return the pages that :func:`kept` does not: their text is known, or comes earlier in *rows*.
+
+    SIGHTINGS without `seq`; the id in the column *key* becomes its `doc_id`. *known* names in the column *origin* the
+    file that each was read from: a file that has changed is read whole again, and what it was the origin of is no
+    sighting.
+    """
+    in_file = Window.partitionBy(key, "path").orderBy("offset")
+    pages = _ranked(rows, key).withColumn("place_in_file", F.row_number().over(in_file))
+    again = pages.join(known.select(key, F.col(origin).alias("origin")), key, "left")
+    itself = (F.col("origin") == F.col("path")) & (F.col("place_in_file") == 1)
+    found = again.where("place > 1 or origin is not null").where(~F.coalesce(itself, F.lit(False)))
+    return found.select(F.col(key).alias("doc_id"), "url", "path", "offset")
+
+
+def rejects(rows: DataFrame, stage: str = STAGE) -> DataFrame:
     """Return what was refused: REJECTS without `seq`; the columns of paid requests are null."""
     refused = rows.where("kind = 'reject'").select("path", "offset", "reason", "detail", "raw")
     keyed = refused.withColumn("input_key", F.concat_ws("#", "path", F.col("offset").cast("string")))
     values = {
-        "reject_id": F.sha2(F.concat_ws("|", F.lit(STAGE), "input_key", "reason"), 256),
-        "stage": F.lit(STAGE),
+        "reject_id": F.sha2(F.concat_ws("|", F.lit(stage), "input_key", "reason"), 256),
+        "stage": F.lit(stage),
         **{name: F.col(name) for name in ("reason", "detail", "input_key", "path", "offset", "raw")},
     }
     return keyed.select(
@@ -181,11 +156,10 @@ def files_seen(rows: DataFrame) -> DataFrame:
     return rows.where("kind = 'file'").select(*_without_seq(FILES_SEEN.names))
 
 
-def _ranked(rows: DataFrame, names: Sequence[str]) -> DataFrame:
+def _ranked(rows: DataFrame, key: str) -> DataFrame:
     """The pages, with `place` 1 for the one with the smallest (path, offset) of its text."""
-    order = Window.partitionBy("doc_id").orderBy("path", "offset")
-    pages = rows.where("kind = 'page'").select(*_without_seq(names))
-    return pages.withColumn("place", F.row_number().over(order))
+    order = Window.partitionBy(key).orderBy("path", "offset")
+    return rows.where("kind = 'page'").withColumn("place", F.row_number().over(order))
 
 
 def _without_seq(names: Sequence[str]) -> list[str]:

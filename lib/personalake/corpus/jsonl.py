@@ -3,30 +3,43 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from typing import Any, BinaryIO
+from collections.abc import Callable, Iterator
+from typing import Any, BinaryIO, TypeVar
 
 from personalake.corpus.bytesource import CHUNK, ByteSource
 from personalake.corpus.records import BadRecord, Item, Record, RefusedError, parse_time, shortened
 
+T = TypeVar("T")
+
 
 def read_jsonl(path: str, file: BinaryIO, max_record_bytes: int) -> Iterator[Item]:
-    """Yield one item for each line that isn't blank; offsets count unpacked bytes.
+    """Yield one page-to-be or refusal for each line that isn't blank, as :func:`read_lines` does."""
+    return read_lines(path, file, max_record_bytes, _record)
 
-    Behind a damaged place in a gzipped file nothing is read: the offsets there could not be known.
+
+def read_lines(
+    path: str, file: BinaryIO, max_bytes: int, make: Callable[[str, int, dict[str, Any]], T]
+) -> Iterator[T | BadRecord]:
+    """Yield what *make* makes of (path, offset, object) for each line that isn't blank, or why that is nothing.
+
+    Offsets count unpacked bytes. *make* raises :class:`RefusedError` for an object that won't do. Behind a damaged
+    place in a gzipped file nothing is read: the offsets there could not be known.
     """
     source = ByteSource(file)
     while source.ensure(1):
         offset = source.position
-        line, length, whole = _line(source, max_record_bytes)
+        line, length, whole = _line(source, max_bytes)
         if not whole and source.damage:
             yield BadRecord(path, offset, source.damage.reason, source.damage.detail, shortened(line))
             return
-        if length > max_record_bytes:
-            detail = f"{length} bytes, allowed are {max_record_bytes}"
+        if length > max_bytes:
+            detail = f"{length} bytes, allowed are {max_bytes}"
             yield BadRecord(path, offset, "too_large", detail, shortened(line))
         elif line.strip():
-            yield _item(path, offset, line)
+            try:
+                yield make(path, offset, _parsed(line))
+            except RefusedError as refused:
+                yield BadRecord(path, offset, refused.reason, refused.detail, shortened(line))
     if source.damage:
         yield BadRecord(path, source.position, source.damage.reason, source.damage.detail)
 
@@ -44,13 +57,6 @@ def _line(source: ByteSource, max_bytes: int) -> tuple[bytes, int, bool]:
         if end >= 0:
             return bytes(kept), length - 1, True
     return bytes(kept), length, False
-
-
-def _item(path: str, offset: int, line: bytes) -> Item:
-    try:
-        return _record(path, offset, _parsed(line))
-    except RefusedError as refused:
-        return BadRecord(path, offset, refused.reason, refused.detail, shortened(line))
 
 
 def _parsed(line: bytes) -> dict[str, Any]:

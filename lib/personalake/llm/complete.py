@@ -15,10 +15,12 @@ import functools
 import hashlib
 import math
 import threading
+import time
 import uuid
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 import pyarrow as pa
@@ -28,14 +30,20 @@ from pyspark.sql import functions as F
 from personalake.errors import DeferredError, PersonalakeError, StopRunError, StoreError
 from personalake.lease import Lease
 from personalake.llm.client import Endpoint
-from personalake.llm.engine import STOP_FILE, TALLY_DDL, Asked, Plan, run_part, task
-from personalake.llm.journal import segments
+from personalake.llm.engine import STOP_FILE, TALLY_DDL, Plan, run_part, task
+from personalake.llm.journal import Segment, forget_segments, segments
 from personalake.llm.models import Question
+from personalake.llm.outcome import cure
+from personalake.llm.progress import Progress
 from personalake.schemas import COMPLETIONS
 from personalake.session import parallelism
 from personalake.settings import LlmSettings
 from personalake.store import Store
 from personalake.work import Folder
+
+_FED_ROWS = 256
+_LOOK_EVERY_S = 0.5
+"""How often the journal is listed while a wave runs; on an object store that is a call for each thousand segments."""
 
 _REPLY = ["request_key", "answered_at"]
 _JOURNALED = tuple(name for name in COMPLETIONS.names if name != "seq")
@@ -88,8 +96,13 @@ class _Waiting:
 class _Committed:
     """A wave's journal that was landed: its replies, and by stage the cost of those that came twice."""
 
-    replies: int
+    segments: list[Segment]
     repeated: dict[str, int]
+
+    @property
+    def replies(self) -> int:
+        """How many replies it held."""
+        return sum(segment.rows for segment in self.segments)
 
 
 class Completer:
@@ -105,6 +118,8 @@ class Completer:
         self._nonce, self._wave, self._calls = uuid.uuid4().hex[:8], 0, 0
         self._answered: set[str] = set()
         self.say: Callable[[str], None] = lambda _: None
+        self.progress: Callable[[Progress], None] = lambda _: None
+        self._so_far = Progress((), 0)
 
     def recover(self) -> int:
         """Commit what ended runs left in their journals; returns the replies found."""
@@ -151,6 +166,7 @@ class Completer:
 
     def _run_waves(self, waiting: _Waiting, spent: dict[str, Spent]) -> None:
         self._check_prices(waiting)
+        self._so_far = Progress(tuple(waiting.questions), sum(waiting.counts.values()))
         total, worst = sum(waiting.counts.values()), sum(waiting.worst.values())
         count = self._waves(total, worst)
         first = [key for stage, key in waiting.first.items() if stage not in self._answered]
@@ -181,7 +197,7 @@ class Completer:
             return tallies
         message, where = f"{said[0]['reason']}: {said[0]['detail']}", self._settings.base_url
         if said[0]["outcome"] == "stop":
-            raise StopRunError(message, where=where, cure=_cure(said[0]["reason"]))
+            raise StopRunError(message, where=where, cure=cure(said[0]["reason"]))
         raise DeferredError(
             message, where=where, cure="nothing was paid in this stage; run again when the endpoint answers"
         )
@@ -212,10 +228,13 @@ class Completer:
                 finished.set()
 
         threading.Thread(target=target, name="wave", daemon=True).start()
-        interrupted = False
+        interrupted, look_at = False, time.monotonic() + _LOOK_EVERY_S
         while not finished.is_set():
             try:
                 finished.wait(0.2)
+                if time.monotonic() >= look_at:
+                    self.progress(self._so_far.plus(segments(Folder(plan.wave))))
+                    look_at = time.monotonic() + _LOOK_EVERY_S
             except KeyboardInterrupt:
                 if interrupted:
                     raise
@@ -241,12 +260,14 @@ class Completer:
             in_flight[tally["stage"]] += tally["most_in_flight"]
             own.most_in_flight = max(own.most_in_flight, in_flight[tally["stage"]])
         self._lease.check()
-        for stage, repeated in self._commit(plan.wave.rsplit("/", 1)[-1]).repeated.items():
+        committed = self._commit(plan.wave.rsplit("/", 1)[-1])
+        self._so_far = self._so_far.plus(committed.segments)
+        for stage, repeated in committed.repeated.items():
             spent.setdefault(stage, Spent()).repeated_microusd += repeated
         for tally in tallies:
             said = f"{tally['reason']}: {tally['detail']}"
             if tally["outcome"] == "stop":
-                raise StopRunError(said, where=self._settings.base_url, cure=_cure(tally["reason"]))
+                raise StopRunError(said, where=self._settings.base_url, cure=cure(tally["reason"]))
             if tally["outcome"] == "defer":
                 spent[tally["stage"]].stopped = said
 
@@ -269,8 +290,8 @@ class Completer:
             fresh = rows if sure else self._unknown(rows)
             self._store.append("completions", fresh, self._seq, txn=f"{wave}/{digest}")
             repeated = self._check_landed(rows, sum(s.rows for s in found))
-        folder.delete()
-        return _Committed(sum(s.rows for s in found), repeated)
+        forget_segments(folder, found)
+        return _Committed(found, repeated)
 
     def _unknown(self, rows: DataFrame) -> DataFrame:
         """The earliest of the journaled replies to each key, of those keys that have no completion."""
@@ -305,20 +326,7 @@ class Completer:
         return {row["stage"]: int(row["repeated"]) for row in found if row["repeated"]}
 
     def _plan(self, wave: str, questions: dict[str, Question]) -> Plan:
-        settings, tasks = self._settings, self._tasks()
-        share = 1.0 / tasks
-        return Plan(
-            wave=(self._journals / wave).address,
-            stages={name: Asked(label=q.label, price=q.abilities.price) for name, q in questions.items()},
-            endpoint=self._endpoint,
-            endpoint_name=settings.base_url,
-            in_flight=max(1, settings.in_flight // tasks),
-            requests_per_minute=settings.requests_per_minute and settings.requests_per_minute * share,
-            tokens_per_minute=settings.tokens_per_minute and settings.tokens_per_minute * share,
-            max_attempts=settings.max_attempts,
-            flush_s=settings.flush_s,
-            flush_rows=settings.flush_rows,
-        )
+        return Plan.of(self._settings, self._endpoint, self._journals / wave, questions, self._tasks())
 
     def _tasks(self) -> int:
         if self._settings.run_on == "driver":
@@ -367,15 +375,7 @@ class Completer:
 
 
 def _fed(columns: DataFrame) -> Iterator[pa.RecordBatch]:
-    """The rows as Arrow batches, a partition at a time, for a driver that calls by itself."""
-    for row in columns.toLocalIterator(prefetchPartitions=True):
-        yield pa.RecordBatch.from_pylist([row.asDict()])
-
-
-def _cure(reason: str) -> str:
-    return {
-        "no_key": "make the key known to every worker, or set llm.run_on=driver",
-        "wrong_key": "set llm.api_key.env to the variable that holds the right key",
-        "forbidden": "the key may not use this model or project",
-        "unknown_model": "set llm.model to one that the endpoint offers; llm.base_url often ends in /v1",
-    }.get(reason, "the endpoint refuses this parameter: see conf/models.yaml for what a model can be asked")
+    """The rows as Arrow batches, a partition in memory at a time, for a driver that calls by itself."""
+    rows = columns.toLocalIterator(prefetchPartitions=True)
+    while batch := [row.asDict() for row in islice(rows, _FED_ROWS)]:
+        yield pa.RecordBatch.from_pylist(batch)

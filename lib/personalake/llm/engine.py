@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, NamedTuple
 
@@ -16,8 +16,9 @@ from personalake.errors import SettingsError
 from personalake.llm.client import Client, Endpoint
 from personalake.llm.journal import Journal, record
 from personalake.llm.limits import Limiter
-from personalake.llm.models import Price
+from personalake.llm.models import Price, Question
 from personalake.llm.outcome import Kind, Outcome, Usage
+from personalake.settings import LlmSettings
 from personalake.work import Folder
 
 STOP_FILE = "stop"
@@ -76,6 +77,25 @@ class Plan(BaseModel):
     flush_s: float
     flush_rows: int
 
+    @classmethod
+    def of(
+        cls, settings: LlmSettings, endpoint: Endpoint, wave: Folder, questions: Mapping[str, Question], tasks: int
+    ) -> Plan:
+        """The plan of each of *tasks* tasks that ask *questions* (by stage), each with its share of the limits."""
+        share = 1.0 / tasks
+        return cls(
+            wave=wave.address,
+            stages={name: Asked(label=q.label, price=q.abilities.price) for name, q in questions.items()},
+            endpoint=endpoint,
+            endpoint_name=settings.base_url,
+            in_flight=max(1, settings.in_flight // tasks),
+            requests_per_minute=settings.requests_per_minute and settings.requests_per_minute * share,
+            tokens_per_minute=settings.tokens_per_minute and settings.tokens_per_minute * share,
+            max_attempts=settings.max_attempts,
+            flush_s=settings.flush_s,
+            flush_rows=settings.flush_rows,
+        )
+
 
 class _Request(NamedTuple):
     request_key: str
@@ -105,8 +125,13 @@ def run_part(batches: Iterable[pa.RecordBatch], plan: Plan, part: str, attempt: 
     Keys that an earlier attempt at this part has journaled are passed over. Nothing is raised for what an endpoint
     does: a Spark task that fails would be run again by Spark, which knows nothing of money.
     """
-    tallies = asyncio.run(_Part(plan, Journal(Folder(plan.wave), part, attempt)).run(_rows(batches)))
-    yield pa.RecordBatch.from_pylist([asdict(tally) for tally in tallies], schema=TALLY)
+    tallies = answer(batches, plan, Journal(Folder(plan.wave), part, attempt))
+    yield pa.RecordBatch.from_pylist(tallies, schema=TALLY)
+
+
+def answer(batches: Iterable[pa.RecordBatch], plan: Plan, journal: Journal) -> list[dict[str, Any]]:
+    """Answer the requests in *batches* into *journal*; returns the rows of :data:`TALLY`."""
+    return [asdict(tally) for tally in asyncio.run(_Part(plan, journal).run(_rows(batches)))]
 
 
 def _rows(batches: Iterable[pa.RecordBatch]) -> Iterator[_Request]:

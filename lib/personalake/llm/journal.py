@@ -46,6 +46,10 @@ SCHEMA = pa.schema(
 """A journaled reply: the columns of `completions` but `seq`."""
 
 
+TRIED = "try"
+"""The stage of what `personalake try` asked: a run that adopts its journal lands and bills it under this name."""
+
+
 @dataclass(frozen=True)
 class Segment:
     """A finished segment, as its path tells."""
@@ -68,6 +72,27 @@ class Segment:
 def segments(folder: Folder) -> list[Segment]:
     """Every finished segment below *folder*, sorted by path."""
     return [s for s in (Segment.of(str(info.path)) for info in folder.files()) if s is not None]
+
+
+def rows_of(segment: Segment, folder: Folder, columns: list[str] | None = None) -> list[dict[str, Any]]:
+    """The replies in a segment of *folder*; none where another process has landed and deleted it meanwhile."""
+    try:
+        # The folders' names are no columns of ours.
+        table = pq.read_table(segment.path, columns=columns, filesystem=folder.filesystem, partitioning=None)
+    except FileNotFoundError:
+        return []
+    rows: list[dict[str, Any]] = table.to_pylist()
+    return rows
+
+
+def forget_segments(wave: Folder, landed: list[Segment]) -> None:
+    """Delete the segments that were landed, and the wave's folder unless somebody has written more into it since."""
+    for segment in landed:
+        wave.filesystem.delete_file(segment.path)
+    if not segments(wave):
+        for info in wave.files():
+            wave.filesystem.delete_file(info.path)  # Half-written files of the dead, and the wish to stop.
+        wave.prune()
 
 
 def record(
@@ -111,11 +136,8 @@ class Journal:
 
     def answered(self) -> set[str]:
         """The keys that earlier attempts at this part have journaled: what must not be asked again."""
-        keys: set[str] = set()
-        for segment in segments(self._part):
-            table = pq.read_table(segment.path, columns=["request_key"], filesystem=self._part.filesystem)
-            keys.update(table.column(0).to_pylist())
-        return keys
+        found = segments(self._part)
+        return {row["request_key"] for segment in found for row in rows_of(segment, self._part, ["request_key"])}
 
     def add(self, row: dict[str, Any]) -> None:
         """Take a row; it is safe only after :meth:`flush`."""
@@ -149,7 +171,17 @@ class Journal:
         self._put(name, buffer.getvalue())
 
     def _put(self, name: str, content: bytes) -> None:
-        self._own.make()
+        # The folder may be swept away between its making and the write: `forget_segments` removes empty ones.
+        for last in (False, False, True):
+            self._own.make()
+            try:
+                return self._write_whole(name, content)
+            except FileNotFoundError:
+                if last:
+                    raise
+        return None
+
+    def _write_whole(self, name: str, content: bytes) -> None:
         files = self._own.filesystem
         if not isinstance(files, fs.LocalFileSystem):
             # An object store shows an object whole or not at all; its "move" would be a second copy.

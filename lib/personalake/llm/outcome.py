@@ -215,3 +215,13 @@ def _shorten(text: str) -> str:
     """
     folded = " ".join(text.split())
     return re.sub(r"\b(sk|key)-[\w*.-]{4,}", r"\1-…", folded)[:_DETAIL]
+
+
+def cure(reason: str) -> str:
+    """What a person can do about a reason that stops a run."""
+    return {
+        "no_key": "make the key known to every worker, or set llm.run_on=driver",
+        "wrong_key": "set llm.api_key.env to the variable that holds the right key",
+        "forbidden": "the key may not use this model or project",
+        "unknown_model": "set llm.model to one that the endpoint offers; llm.base_url often ends in /v1",
+    }.get(reason, "the endpoint refuses this parameter: see conf/models.yaml for what a model can be asked")

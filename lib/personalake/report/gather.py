@@ -13,6 +13,7 @@ from pyspark.sql import functions as F
 
 from personalake import __version__
 from personalake.errors import InputError
+from personalake.llm.journal import TRIED
 from personalake.report.facts import (
     Counts,
     Drop,
@@ -102,20 +103,24 @@ def _stages(run: Run) -> list[StageFacts]:
         drops.setdefault(row["stage"], []).append(Drop(row["reason"], int(row["count"])))
     found = {row["stage"]: row.asDict() for row in sums}
     order = sorted(found, key=_place(run))
-    return [_stage(run, name, found[name], tuple(drops.get(name, ())[:_TOP_DROPS])) for name in order]
+    both = {"infer", "import"} <= set(found)
+    sources = {"import": "files of your own", "dedup": "infer and import" if both else ""}
+    return [
+        _stage(run, name, found[name], tuple(drops.get(name, ())[:_TOP_DROPS]), sources.get(name, "")) for name in order
+    ]
 
 
 def _place(run: Run) -> Any:  # noqa: ANN401 (a sort key)
     tasks = [item.task for item in run.settings.synthesize.tasks]
     writes = run.writing_stages
-    fixed = {"ingest": (0,), "infer": (1,), "dedup": (2,)}
+    fixed = {"ingest": (0,), "infer": (1,), "import": (2,), "dedup": (3,), TRIED: (5,)}
 
     def place(stage: str) -> tuple[object, ...]:
         if stage in fixed:
             return fixed[stage]
         task = stage.split(".")[1]
         # Of a task's steps the writing one comes first.
-        return (3, tasks.index(task) if task in tasks else len(tasks), task, stage not in writes, stage)
+        return (4, tasks.index(task) if task in tasks else len(tasks), task, stage not in writes, stage)
 
     return place
 
@@ -123,11 +128,13 @@ def _place(run: Run) -> Any:  # noqa: ANN401 (a sort key)
 _ROWS = {
     "ingest": ("a record of the corpus", "a page"),
     "infer": ("a page", "a persona"),
+    "import": ("a row", "a persona"),
     "dedup": ("a persona", "a persona"),
+    TRIED: ("a persona or example", "an answer"),
 }
 
 
-def _stage(run: Run, name: str, sums: Mapping[str, Any], dropped: tuple[Drop, ...]) -> StageFacts:
+def _stage(run: Run, name: str, sums: Mapping[str, Any], dropped: tuple[Drop, ...], source: str) -> StageFacts:
     n = {key: int(sums[key]) for key in _SUMS if key != "seconds"}
     task, step = [*name.split("."), "", ""][1:3]
     writes = name in run.writing_stages
@@ -137,7 +144,7 @@ def _stage(run: Run, name: str, sums: Mapping[str, Any], dropped: tuple[Drop, ..
         step=step,
         row=row,
         item=item,
-        source="dedup" if writes else "",
+        source="dedup" if writes else source,
         rows_in=n["requests"] or n["items"],
         kept=n["accepted"],
         dropped=dropped,
@@ -158,7 +165,7 @@ def _run_totals(run: Run) -> Totals:
     steps = [r for r in run.stages if r.stage.startswith("synthesize.")]
     return Totals(
         documents=total("accepted", "ingest"),
-        personas=total("accepted", "infer"),
+        personas=total("accepted", "infer", "import"),
         hub=total("accepted", "dedup"),
         examples=sum(r.counts["accepted"] for r in steps if r.stage in run.writing_stages),
         solutions=sum(r.counts["accepted"] for r in steps if r.stage not in run.writing_stages),

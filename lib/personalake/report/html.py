@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from personalake.llm.journal import TRIED
 from personalake.report import figures, plain
 from personalake.report.facts import (
     Counts,
@@ -64,9 +65,12 @@ def render(facts: ReportFacts) -> str:
     shortened with a note of how much is missing.
     """
     environment = _environment()
+    # What was tried in the inner loop cost something, but no row comes from there.
+    line = [stage for stage in facts.stages if stage.name != TRIED]
     return environment.get_template("report.html.j2").render(
         facts=facts,
-        bars=bars(facts.stages),
+        bars=bars(line),
+        line=line,
         broken=[stage.label for stage in facts.stages if not (stage.requests_hold and stage.items_hold)],
         languages=_top([(plain.language(code), count) for code, count in facts.languages]),
         domains=_top([(name or "unknown", count) for name, count in facts.domains]),

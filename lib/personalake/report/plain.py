@@ -8,6 +8,8 @@ REASONS = {
     "too_long": "More text than the settings allow.",
     "truncated": "The record ends before its stated length: the file was cut, or the crawl stopped in the middle.",
     "not_json": "The line isn't valid JSON.",
+    "not_parquet": "The file isn't Parquet that can be read.",
+    "empty_text": "Its text is empty.",
     "http_status": "The server answered with an error or a redirect, so there is no page.",
     "not_html": "The record isn't a web page but an image, a PDF or the like.",
     "empty_body": "The record has no content.",
@@ -52,10 +54,12 @@ REASONS = {
 STAGES = {
     "ingest": "reads the records of the corpus files and keeps the pages that are fit to use",
     "infer": "asks the model who would write, read, like or dislike each page",
+    "import": "takes the personas of your own files as they are",
     "expand": "asks the model who is in close relation to each persona",
     "dedup": "keeps one of the personas that say the same",
     "synthesize": "lets the personas write",
     "solve": "lets a model answer what the personas wrote",
+    "try": "what `personalake try` asked of a few personas, kept for whoever asks it again",
     "export": "writes the files to train on",
 }  # fmt: skip
 

@@ -8,7 +8,7 @@ nothing of whether a problem can be solved or an answer is right.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache, partial
 
@@ -168,11 +168,13 @@ def canonical(spec: str | Mapping[str, object]) -> str:
 
 def run(checks: Iterable[str], text: str, context: Context) -> str | None:
     """Return the first reason among *checks* (as :func:`canonical` spells them) to refuse *text*, or null."""
+    return next((reason for _, reason in verdicts(checks, text, context) if reason), None)
+
+
+def verdicts(checks: Iterable[str], text: str, context: Context) -> Iterator[tuple[str, str | None]]:
+    """Yield each check in order with its reason to refuse *text*, or null."""
     for check in checks:
-        reason = _compiled(check)(text, context)
-        if reason:
-            return reason
-    return None
+        yield check, _compiled(check)(text, context)
 
 
 @lru_cache(maxsize=256)

@@ -5,6 +5,7 @@ Source: arXiv 2406.20094, section 3 (zero-shot: the persona alone shapes the pro
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -46,37 +47,49 @@ def example_id(task: str, persona_id: str) -> str:
     return content_id("example", task, persona_id, _FIRST)
 
 
+def writing_request(writer: Mapping[str, Any], task: Task, question: Question, seed: int) -> dict[str, Any]:
+    """The request to one of :func:`candidates` for the task's writing step: a row of the engine's requests."""
+    step, persona_id = task.writing[0], writer["persona_id"]
+    variation = draw(task.vary, seed, example_id(task.task, persona_id))
+    values = writing_values(writer["text"], variation, task.language_for(writer["language"]))
+    return request(question, messages(step, values), persona_id, task.prompt_id(step))
+
+
+def answering_request(
+    example: Mapping[str, Any], task: Task, step: Step, question: Question, sample: int
+) -> dict[str, Any]:
+    """The request for one answer to an example (example_id, fields, variation, language): a row, as above."""
+    fields = {name: text for name, text in example["fields"] if name in step.sees}
+    values = answering_values(fields, dict(example["variation"]), example["language"])
+    return request(question, messages(step, values), example["example_id"], task.prompt_id(step), sample)
+
+
 def writing_requests(writers: DataFrame, task: Task, question: Question, seed: int) -> DataFrame:
     """One request a persona for the task's writing step: :func:`candidates` in, the engine's request columns out."""
-    step = task.writing[0]
 
-    def one(row: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-        variation = draw(task.vary, seed, example_id(task.task, row["persona_id"]))
-        values = writing_values(row["text"], variation, task.language_for(row["language"]))
-        yield request(question, messages(step, values), row["persona_id"], task.prompt_id(step))
+    def each(row: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+        yield writing_request(row, task, question, seed)
 
-    return writers.mapInArrow(_each(one), REQUESTS_DDL)
+    return writers.mapInArrow(_mapped(each), REQUESTS_DDL)
 
 
 def answering_requests(examples: DataFrame, task: Task, step: Step, question: Question) -> DataFrame:
     """One request an example and sample for an answering step: (example_id, fields, variation, language) in."""
 
-    def one(row: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-        fields = {name: text for name, text in row["fields"] if name in step.sees}
-        values = answering_values(fields, dict(row["variation"]), row["language"])
+    def each(row: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
         for sample in range(step.samples):
-            yield request(question, messages(step, values), row["example_id"], task.prompt_id(step), sample)
+            yield answering_request(row, task, step, question, sample)
 
     needed = examples.select("example_id", "fields", "variation", "language")
-    return needed.mapInArrow(_each(one), REQUESTS_DDL)
+    return needed.mapInArrow(_mapped(each), REQUESTS_DDL)
 
 
-def _each(
-    one: Callable[[Mapping[str, Any]], Iterator[dict[str, Any]]],
+def _mapped(
+    each: Callable[[Mapping[str, Any]], Iterator[dict[str, Any]]],
 ) -> Callable[[Iterable[pa.RecordBatch]], Iterator[pa.RecordBatch]]:
     def body(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         for batch in batches:
-            rows = [made for row in batch.to_pylist() for made in one(row)]
+            rows = [made for row in batch.to_pylist() for made in each(row)]
             yield pa.RecordBatch.from_pylist(rows, schema=REQUESTS)
 
     return body
@@ -84,49 +97,55 @@ def _each(
 
 def accept_examples(answers: DataFrame, task: Task, seed: int) -> DataFrame:
     """Judge the writing step's replies: answers beside :func:`candidates` in, outcome rows with `examples` out."""
-    step = task.writing[0]
-
-    def read(answer: Mapping[str, Any]) -> Reading:
-        text = reply_text(answer["reply"])
-        reason = checks.run(step.checks, text, checks.Context(answer["text"], step.instructions))
-        if reason:
-            return Reading(items=[(_FIRST, Refusal(reason, raw=text))])
-        name = example_id(task.task, answer["origin_id"])
-        row = {
-            "example_id": name,
-            "task": task.task,
-            "persona_id": answer["origin_id"],
-            "root_doc_id": answer["root_doc_id"],
-            "ordinal": _FIRST,
-            "rank": answer["rank"],
-            "mode": _MODE,
-            "variation": list(draw(task.vary, seed, name).items()),
-            "fields": [(step.id, text)],
-            "language": task.language_for(answer["language"]),
-            **{column: answer[column] for column in ("request_key", "prompt_id", "model", "url", "source", "licence")},
-        }
-        return Reading(items=[(_FIRST, row)])
-
-    return outcomes(answers, read, EXAMPLES)
+    return outcomes(answers, functools.partial(read_example, task=task, seed=seed), EXAMPLES)
 
 
 def accept_solutions(answers: DataFrame, step: Step) -> DataFrame:
     """Judge an answering step's replies: answers in, outcome rows with `solutions` out."""
+    return outcomes(answers, functools.partial(read_solution, step=step), SOLUTIONS)
 
-    def read(answer: Mapping[str, Any]) -> Reading:
-        text = reply_text(answer["reply"])
-        reason = checks.run(step.checks, text, checks.Context("", step.instructions))
-        if reason:
-            return Reading(items=[(answer["sample"], Refusal(reason, raw=text))])
-        row = {
-            "example_id": answer["origin_id"],
-            "step": step.id,
-            "solver": step.role,
-            "sample": answer["sample"],
-            "text": text,
-            "answer": final_answer(text, step.extract.answer if step.extract else None),
-            **{column: answer[column] for column in ("finish_reason", "request_key", "prompt_id", "model")},
-        }
-        return Reading(items=[(answer["sample"], row)])
 
-    return outcomes(answers, read, SOLUTIONS)
+def context(answer: Mapping[str, Any], step: Step) -> checks.Context:
+    """What a reply to *step* is held against; an answering step is never shown the persona."""
+    return checks.Context("" if step.answers else answer["text"], step.instructions)
+
+
+def read_example(answer: Mapping[str, Any], task: Task, seed: int) -> Reading:
+    """Read a reply to the writing step (a writer, its request and completion) into an example or a refusal."""
+    step, text = task.writing[0], reply_text(answer["reply"])
+    reason = checks.run(step.checks, text, context(answer, step))
+    if reason:
+        return Reading(items=[(_FIRST, Refusal(reason, raw=text))])
+    name = example_id(task.task, answer["origin_id"])
+    row = {
+        "example_id": name,
+        "task": task.task,
+        "persona_id": answer["origin_id"],
+        "root_doc_id": answer["root_doc_id"],
+        "ordinal": _FIRST,
+        "rank": answer["rank"],
+        "mode": _MODE,
+        "variation": list(draw(task.vary, seed, name).items()),
+        "fields": [(step.id, text)],
+        "language": task.language_for(answer["language"]),
+        **{column: answer[column] for column in ("request_key", "prompt_id", "model", "url", "source", "licence")},
+    }
+    return Reading(items=[(_FIRST, row)])
+
+
+def read_solution(answer: Mapping[str, Any], step: Step) -> Reading:
+    """Read a reply to an answering step (its request and completion) into a solution or a refusal."""
+    text = reply_text(answer["reply"])
+    reason = checks.run(step.checks, text, context(answer, step))
+    if reason:
+        return Reading(items=[(answer["sample"], Refusal(reason, raw=text))])
+    row = {
+        "example_id": answer["origin_id"],
+        "step": step.id,
+        "solver": step.role,
+        "sample": answer["sample"],
+        "text": text,
+        "answer": final_answer(text, step.extract.answer if step.extract else None),
+        **{column: answer[column] for column in ("finish_reason", "request_key", "prompt_id", "model")},
+    }
+    return Reading(items=[(answer["sample"], row)])

@@ -18,11 +18,14 @@ import urllib.request
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from ...errors import PersonalakeError, SettingsError
 from .faults import FaultPlan, plan_of
 from .settings import CHAT_MODEL, OfflineSettings
+
+if TYPE_CHECKING:
+    from ...settings import OfflineSettings as OfflineGroup
 
 START_S = 60.0
 STOP_S = 5.0
@@ -56,6 +59,12 @@ class OfflineEndpoint:
         self._options = [f"--{name}={value}" for name, value in options.items()]
         self._process: subprocess.Popen[bytes] | None = None
         self._base_url = ""
+
+    @classmethod
+    def of(cls, settings: OfflineGroup) -> OfflineEndpoint:
+        """The endpoint that a run's settings describe."""
+        faults = plan_of({"latency": settings.latency_ms}, "offline.latency_ms")
+        return cls(host=settings.host, port=settings.port, flaws=settings.flaws, faults=faults)
 
     @property
     def base_url(self) -> str:

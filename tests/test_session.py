@@ -1,0 +1,48 @@
+"""What a session sends to workers, and whose settings win."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+from pyspark.sql import SparkSession
+
+from personalake import session
+from tests.conftest import ROOT
+
+
+def test_the_package_that_is_sent_has_every_file_and_can_be_imported_on_its_own(tmp_path: Path) -> None:
+    sent = session._zipped()
+    package = ROOT / "lib" / "personalake"
+    files = {path.relative_to(package.parent).as_posix() for path in package.rglob("*") if path.is_file()}
+    with zipfile.ZipFile(sent) as archive:
+        assert set(archive.namelist()) == {name for name in files if "__pycache__" not in name}
+    program = "import personalake.personas as p; print(p.prompt(('law',)).name, p.__file__)"
+    command = [sys.executable, "-I", "-c", f"import sys; sys.path.insert(0, {str(sent)!r}); {program}"]
+    told = subprocess.run(command, capture_output=True, text=True, check=True, cwd=tmp_path).stdout
+    assert told.startswith("infer ")
+    assert str(sent) in told
+
+
+def test_the_same_files_make_the_same_package() -> None:
+    first = session._zipped()
+    session._zipped.cache_clear()
+    second = session._zipped()
+    assert first.name == second.name
+    assert first.read_bytes() == second.read_bytes()
+
+
+def test_tasks_run_here_in_a_local_session_and_not_through_a_server(
+    spark: SparkSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert session.tasks_run_here({}, spark)
+    assert session.parallelism(spark) == 2
+    monkeypatch.setattr(SparkSession, "getActiveSession", lambda: None)
+    assert session.tasks_run_here({}, None)
+    assert not session.tasks_run_here({"spark.remote": "sc://host"}, None)
+    assert not session.tasks_run_here({"spark.master": "spark://host:7077"}, None)
+    monkeypatch.setenv("PYSPARK_GATEWAY_PORT", "1")
+    assert not session.tasks_run_here({}, None)
