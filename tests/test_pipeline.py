@@ -20,7 +20,7 @@ from pyspark.sql import functions as F
 
 from personalake.accept import content_id
 from personalake.corpus.ingest import content_hash
-from personalake.errors import DeferredError, InputError, StopRunError
+from personalake.errors import DeferredError, InputError, StopRunError, StoreError
 from personalake.llm.offline import OfflineSettings, plan_of, serving
 from personalake.llm.progress import Progress
 from personalake.schemas import TABLES as SCHEMAS
@@ -203,6 +203,9 @@ def test_named_tables_and_calls_from_the_driver_bring_the_same_rows_and_show_how
             assert "nothing new" in done.text
         finally:
             spark.sql("DROP SCHEMA IF EXISTS spark_catalog.named CASCADE")
+        with pytest.raises(StoreError, match="doesn't know the tables of this store any more"):
+            own.run()
+        spark.sql("DROP SCHEMA spark_catalog.named")
     # 67 pages at 4 in flight take 17 times the latency, and the journal is looked at twice a second.
     inferred = [now for now in seen if now.stages == ("infer",)]
     assert any(0 < now.done < now.total == 67 and now.tokens and now.microusd for now in inferred)

@@ -59,6 +59,13 @@ class Store:
             )
         if not self.settings.path:
             self._create_schema()
+            if found.get("landed") and not self.exists("runs"):
+                # Going on would pay again for what the forgotten tables hold.
+                raise StoreError(
+                    "the catalog doesn't know the tables of this store any more",
+                    where=self.address,
+                    cure="use a catalog that outlives a session (a Hive metastore, Unity Catalog), or a new store.work",
+                )
         # Written even where it stands: whether this run may write is known before anything is paid.
         self.work.write(_MARKER, marker)
         return self
@@ -169,6 +176,9 @@ class Store:
             f"COMMENT {_quoted(table.comment)} TBLPROPERTIES ({properties})"
         )
         self._known.add(table.name)
+        if table.name == "runs":
+            told = {"layout": schemas.LAYOUT, "store_id": self.store_id, "landed": True}
+            self.work.write(_MARKER, json.dumps(told).encode())
 
     def _create_schema(self) -> None:
         """Create the schema where there is none: where somebody else made it, no right to create is needed."""
