@@ -7,10 +7,12 @@ import urllib.request
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from itertools import count
 from pathlib import Path
 from typing import Any
 
-from pyspark.sql import SparkSession
+import pytest
+from pyspark.sql import DataFrameWriter, SparkSession
 
 from personalake.inputs import STAGES, Inputs, read_inputs
 from personalake.llm.progress import Progress
@@ -93,6 +95,20 @@ def same_rows(lake: Lake, other: Lake, tables: Sequence[str] = TABLES) -> None:
     """Fail unless both stores have the same rows in *tables*."""
     for table in tables:
         assert other.rows(table) == lake.rows(table), table
+
+
+def cut_after(monkeypatch: pytest.MonkeyPatch, saves: int) -> None:
+    """Let a run die after that many commits: none of its threads lands another."""
+    real, numbers = Store._save, count(1)
+
+    def save(self: Store, writer: DataFrameWriter, name: str) -> None:
+        number = next(numbers)
+        if number <= saves:
+            real(self, writer, name)
+        if number >= saves:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(Store, "_save", save)
 
 
 def ledger(base_url: str) -> dict[str, Any]:

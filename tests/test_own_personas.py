@@ -16,7 +16,7 @@ from personalake.corpus.records import BadRecord
 from personalake.corpus.rows import Row
 from personalake.errors import InputError, SettingsError
 from personalake.settings import PersonasSettings
-from tests.lake import Lake
+from tests.lake import Lake, cut_after, same_rows
 
 DEFAULT = PersonasSettings.model_validate({})
 NURSE = "A night-shift nurse who plans the ward's rota and counts every pill twice"
@@ -115,3 +115,20 @@ def test_own_personas_join_the_hub_beside_those_of_pages_and_a_changed_file_adds
     assert [stage["accepted"] for stage in lake.run().data["stages"]] == [1, 1]
     assert len(lake.rows("hub")) == len(hub) + 1
     assert len(lake.rows("sightings")) == 1
+
+
+def test_an_import_that_is_cut_off_after_any_of_its_commits_ends_with_the_same_rows(
+    spark: SparkSession, endpoint: str, tmp_path: Path
+) -> None:
+    (tmp_path / "own.jsonl").write_text("".join(json.dumps({"persona": t}) + "\n" for t in (NURSE, KEEPER, NURSE)))
+    own = ["corpus.paths=[]", f"personas.paths=['{tmp_path / 'own.jsonl'}']"]
+    whole = Lake(spark, tmp_path / "whole", endpoint, own)
+    whole.run(stages=("ingest",))
+    for saves in (1, 2, 3):
+        cut = Lake(spark, tmp_path / f"cut-{saves}", endpoint, own)
+        with pytest.MonkeyPatch.context() as patch:
+            cut_after(patch, saves)
+            with pytest.raises(KeyboardInterrupt):
+                cut.run(stages=("ingest",))
+        cut.run(stages=("ingest",))
+        same_rows(whole, cut, ("personas", "sightings", "rejects", "files_seen"))

@@ -8,14 +8,13 @@ import threading
 from collections import Counter
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from itertools import count
 from pathlib import Path
 from typing import Any
 
 import duckdb
 import pytest
 from deltalake import DeltaTable
-from pyspark.sql import DataFrameWriter, SparkSession
+from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 
 from personalake.accept import content_id
@@ -24,10 +23,9 @@ from personalake.errors import DeferredError, InputError, StopRunError, StoreErr
 from personalake.llm.offline import OfflineSettings, plan_of, serving
 from personalake.llm.progress import Progress
 from personalake.schemas import TABLES as SCHEMAS
-from personalake.store import Store
 from personalake.synthesis.synthesize import example_id
 from tests.conftest import SHARED
-from tests.lake import CORPUS, TABLES, WHOLE, Lake, ledger, partitions, same_rows
+from tests.lake import CORPUS, TABLES, WHOLE, Lake, cut_after, ledger, partitions, same_rows
 
 ONE_FILE = [f"corpus.paths=['{CORPUS / 'pages.jsonl'}']"]
 ASK = ("ingest", "infer")
@@ -211,26 +209,12 @@ def test_named_tables_and_calls_from_the_driver_bring_the_same_rows_and_show_how
     assert any(0 < now.done < now.total == 67 and now.tokens and now.microusd for now in inferred)
 
 
-def _cut_after(monkeypatch: pytest.MonkeyPatch, saves: int) -> None:
-    """Let a run die after that many commits: none of its threads lands another."""
-    real, numbers = Store._save, count(1)
-
-    def save(self: Store, writer: DataFrameWriter, name: str) -> None:
-        number = next(numbers)
-        if number <= saves:
-            real(self, writer, name)
-        if number >= saves:
-            raise KeyboardInterrupt
-
-    monkeypatch.setattr(Store, "_save", save)
-
-
 def _cut_and_go_on(lake: Lake, cuts: Iterator[int]) -> int:
     """Run until a run gets through, dying after the next number of commits each time; returns how often it died."""
     died = 0
     for saves in cuts:
         with pytest.MonkeyPatch.context() as patch:
-            _cut_after(patch, saves)
+            cut_after(patch, saves)
             try:
                 lake.run()
                 return died

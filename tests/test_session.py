@@ -11,6 +11,7 @@ import pytest
 from pyspark.sql import SparkSession
 
 from personalake import session
+from personalake.errors import InputError
 from tests.conftest import ROOT
 
 
@@ -25,6 +26,14 @@ def test_the_package_that_is_sent_has_every_file_and_can_be_imported_on_its_own(
     told = subprocess.run(command, capture_output=True, text=True, check=True, cwd=tmp_path).stdout
     assert told.startswith("infer ")
     assert str(sent) in told
+
+
+def test_a_server_that_is_not_there_is_said_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(SparkSession, "getActiveSession", lambda: None)
+    for name in ("grpc_proxy", "https_proxy", "http_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    with pytest.raises(InputError, match="no Spark Connect server answers"):
+        session.open_session({"spark.remote": "sc://127.0.0.1:1/;token=secret"})
 
 
 def test_the_same_files_make_the_same_package() -> None:

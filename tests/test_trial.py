@@ -122,13 +122,15 @@ def test_a_trial_needs_neither_spark_nor_java(personas: Path, endpoint: str, tmp
         ('{"persona": "A nurse"}', ["personas.column=who"], "no text in `who`; it has: persona"),
         ("no json", [], "not_json"),
         ("", [], "empty_file"),
+        (None, [], "there is no such file or folder (correct `--personas`)"),
     ],
 )
 def test_what_cannot_be_tried_is_one_line_and_nothing_is_sent(
-    row: str, more: list[str], message: str, endpoint: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    row: str | None, more: list[str], message: str, endpoint: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     before = ledger(endpoint)["requests"]
-    (tmp_path / "own.jsonl").write_text(row)
+    if row is not None:
+        (tmp_path / "own.jsonl").write_text(row)
     assert main(_arguments(tmp_path / "own.jsonl", tmp_path, endpoint, *more)) == 2
     told = capsys.readouterr()
     assert message in told.err

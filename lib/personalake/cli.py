@@ -164,7 +164,7 @@ def _try(arguments: argparse.Namespace, settings: Settings, folder: Path) -> int
 
     if arguments.n < 1:
         raise SettingsError(f"-n {arguments.n} asks nobody", cure="give 1 or more")
-    task = load_task(task_file(arguments.task, folder))
+    task = load_task(task_file(arguments.task, folder, where="TASK"))
     tried = trial.try_task(
         read_inputs(settings, folder, stages=()),
         task,

@@ -72,12 +72,12 @@ def _files(settings: Settings) -> tuple[tuple[CorpusFile, ...], tuple[CorpusFile
     return files, persona_files
 
 
-def task_file(name: str, folder: Path) -> Path:
+def task_file(name: str, folder: Path, where: str = "synthesize.tasks") -> Path:
     """The file of the task *name*, which may be a path; raises :class:`InputError`."""
     file = Path(name) if name.endswith((".yaml", ".yml")) else folder / "tasks" / f"{name}.yaml"
     if not file.is_file():
         known = ", ".join(sorted(path.stem for path in (folder / "tasks").glob("*.yaml")))
-        raise InputError(f"no task file {file}", where=name, cure=f"known: {known}, or the path of your own")
+        raise InputError(f"no task file {file}", where=where, cure=f"known: {known}, or the path of your own")
     return file
 
 

@@ -10,19 +10,17 @@ from __future__ import annotations
 import functools
 import os
 from collections.abc import Iterable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from personalake.accept import content_id
 from personalake.corpus.files import PERSONAS as KINDS
-from personalake.corpus.files import UNSUPPORTED, open_corpus_file
 from personalake.corpus.jsonl import read_lines
 from personalake.corpus.language import declared_language, detect_language
 from personalake.corpus.records import BadRecord, RefusedError, shortened
-from personalake.corpus.rows import Row, row_columns, rows_of_files
-from personalake.errors import InputError
+from personalake.corpus.rows import Row, items_of, row_columns, rows_of_files
 from personalake.personas import quality, text_hash
 from personalake.schemas import PERSONAS, arrow_fields
 from personalake.settings import PersonasSettings
@@ -72,27 +70,20 @@ Given = tuple[int, dict[str, Any]]
 
 def read_given(path: str, format: str, base: str = "") -> Iterator[Given | BadRecord]:
     """Yield the rows of a file as they stand there; raises :class:`InputError` where it can't be opened."""
-    if format == UNSUPPORTED:
-        yield BadRecord(path, 0, "unsupported_file", f"its name is none of {KINDS.names}")
-        return
-    found = False
-    try:
-        with open_corpus_file(path, base) as file:
-            for given in read_lines(path, file, _MAX_BYTES, _given) if format == "jsonl" else _parquet(path, file):
-                found = True
-                yield given
-    except OSError as error:
-        cure = "see that every worker can reach it, then run again"
-        raise InputError(f"the file can't be read: {error}", where=path, cure=cure) from error
-    if not found:
-        yield BadRecord(path, 0, "empty_file", "it has no row")
+    return items_of(
+        path,
+        format,
+        KINDS,
+        base,
+        lambda file: read_lines(path, file, _MAX_BYTES, _given) if format == "jsonl" else _parquet(path, file),
+    )
 
 
 def _given(_: str, offset: int, value: dict[str, Any]) -> Given:
     return offset, value
 
 
-def _parquet(path: str, file: Any) -> Iterator[Given | BadRecord]:  # noqa: ANN401 (a binary file, which pyarrow doesn't type)
+def _parquet(path: str, file: BinaryIO) -> Iterator[Given | BadRecord]:
     try:
         number = 0
         for batch in pq.ParquetFile(file).iter_batches(batch_size=_BATCH_ROWS):

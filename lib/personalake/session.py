@@ -10,8 +10,10 @@ import logging
 import os
 import shutil
 import signal
+import socket
 import sys
 import tempfile
+import urllib.parse
 import zipfile
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -29,6 +31,8 @@ if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
 T = TypeVar("T")
+
+_CONNECT_PORT, _CONNECT_S = 15002, 10.0
 
 _CATALOG = "spark.sql.catalog.spark_catalog"
 _DELTA = {
@@ -94,6 +98,8 @@ def open_session(
     if active is not None:
         send_package(active)
         return active
+    if address := _remote(conf):
+        _look_for_server(address)
     os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
     if java := jars.java_home():
         os.environ["JAVA_HOME"] = java
@@ -121,8 +127,25 @@ def _submitted() -> bool:
     return "PYSPARK_GATEWAY_PORT" in os.environ
 
 
-def _remote(conf: Mapping[str, str]) -> bool:
-    return "SPARK_REMOTE" in os.environ or "spark.remote" in conf
+def _remote(conf: Mapping[str, str]) -> str:
+    """The address of the Spark Connect server that is meant, or nothing."""
+    return str(conf.get("spark.remote") or os.environ.get("SPARK_REMOTE") or "")
+
+
+def _look_for_server(address: str) -> None:
+    """Raise :class:`InputError` where nobody listens: pyspark would try for ten minutes before it says so."""
+    parts = urllib.parse.urlsplit(address)
+    if parts.scheme != "sc" or any(name in os.environ for name in ("grpc_proxy", "https_proxy", "http_proxy")):
+        return  # An address of another kind, or one that this machine can't reach itself.
+    cure = "start it, or correct `spark.remote`"
+    try:
+        socket.create_connection((parts.hostname or "", parts.port or _CONNECT_PORT), _CONNECT_S).close()
+    except OSError as error:
+        where = f"sc://{parts.hostname}:{parts.port or _CONNECT_PORT}"
+        what = f"no Spark Connect server answers: {error.strerror or error}"
+        raise InputError(what, where=where, cure=cure) from error
+    except ValueError as error:
+        raise InputError(f"its port is no number: {error}", where="spark.remote", cure=cure) from error
 
 
 def tasks_run_here(conf: Mapping[str, str], spark: SparkSession | None) -> bool:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from personalake.errors import InputError
 from personalake.inputs import Inputs
-from personalake.shown import Shown
+from personalake.shown import Shown, plain
 from personalake.store import Store
 from personalake.synthesis.tasks import load_task
 from personalake.work import absolute
@@ -52,7 +52,7 @@ def table(rows: list[dict[str, Any]]) -> str:
 
 def _cell(value: Any) -> str:  # noqa: ANN401 (any value of a row)
     text = "" if value is None else f"{value:,}" if isinstance(value, int) else str(value)
-    text = " ".join("".join(c if c.isprintable() else " " for c in text).split())
+    text = " ".join(plain(text).split())
     return text if len(text) <= _WIDE else text[: _WIDE - 1] + "…"
 
 

@@ -21,7 +21,7 @@ from personalake.llm.progress import Progress
 
 _LINE_EVERY_S = 10.0
 _RATE_OVER_S = 15.0
-_MILLION, _THOUSAND = 1_000_000, 10_000
+_MILLION, _TEN_THOUSAND = 1_000_000, 10_000
 
 
 class Terminal:
@@ -118,4 +118,4 @@ def _clock_time(seconds: float) -> str:
 def _short(number: int) -> str:
     if number >= _MILLION:
         return f"{number / 1e6:,.1f}M"
-    return f"{number / 1e3:,.0f}k" if number >= _THOUSAND else f"{number:,}"
+    return f"{number / 1e3:,.0f}k" if number >= _TEN_THOUSAND else f"{number:,}"

@@ -12,7 +12,7 @@ import os
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
 from itertools import islice
 from typing import Any
@@ -27,7 +27,7 @@ from personalake.errors import InputError, SettingsError, StopRunError
 from personalake.inputs import Inputs
 from personalake.llm.client import Endpoint
 from personalake.llm.engine import Plan, answer
-from personalake.llm.journal import TRIED, Journal, rows_of, segments
+from personalake.llm.journal import TRIED, Journal, replies, segments
 from personalake.llm.models import Question
 from personalake.llm.offline import OfflineEndpoint
 from personalake.llm.outcome import cure
@@ -80,7 +80,7 @@ def read_writers(path: str, most: int, settings: PersonasSettings) -> list[dict[
     A row's own `persona_id` counts, so that rows of the hub are asked as a run would ask them.
     """
     found: list[dict[str, Any]] = []
-    for file in list_files([os.path.expanduser(path)], PERSONAS):
+    for file in list_files([os.path.expanduser(path)], replace(PERSONAS, setting="--personas")):
         for row in islice(own_personas.read_given(file.path, file.format), most - len(found)):
             if isinstance(row, BadRecord):
                 raise InputError(f"{row.reason}: {row.detail}", where=f"{row.path}#{row.offset}", cure="mend the row")
@@ -199,11 +199,12 @@ class _Asker:
 
     def _known(self, keys: set[str]) -> dict[str, dict[str, Any]]:
         """The completions of *keys* that the store has, or a journal that no run has landed yet."""
-        found = completions_of(self._settings.store, keys)
+        # Journals first: what a run lands and deletes meanwhile is in the table then.
+        found: dict[str, dict[str, Any]] = {}
         for segment in segments(self._journals):
-            rows = rows_of(segment, self._journals)
+            rows = replies(segment, self._journals).to_pylist()
             found.update({row["request_key"]: row for row in rows if row["request_key"] in keys})
-        return found
+        return {**found, **completions_of(self._settings.store, keys)}
 
     def _send(self, requests: Sequence[Mapping[str, Any]], question: Question) -> list[dict[str, Any]]:
         self._afford(requests, question)

@@ -3,17 +3,44 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Any
+from typing import Any, BinaryIO, TypeVar
 
 import pyarrow as pa
 
+from personalake.corpus.files import UNSUPPORTED, Kinds, open_corpus_file
 from personalake.corpus.records import BadRecord, Ignored
+from personalake.errors import InputError
 from personalake.schemas import FILES_SEEN, REJECTS, Column, Table
 
 _BATCH_ROWS = 256
 _BATCH_CHARS = 4 * 1024 * 1024
 
 Row = dict[str, Any]
+T = TypeVar("T")
+
+
+def items_of(
+    path: str, format: str, kinds: Kinds, base: str, read: Callable[[BinaryIO], Iterator[T]]
+) -> Iterator[T | BadRecord]:
+    """Yield what *read* finds in a file, or a refusal for one without anything or of no known format.
+
+    A relative *path* is one of the folder *base*: a worker's current folder isn't the user's. Raises
+    :class:`InputError` where the file can't be opened or read at all, so that the run stops and reads it next time.
+    """
+    if format == UNSUPPORTED:
+        yield BadRecord(path, 0, "unsupported_file", f"its name is none of {kinds.names}")
+        return
+    found = False
+    try:
+        with open_corpus_file(path, base) as file:
+            for item in read(file):
+                found = True
+                yield item
+    except OSError as error:
+        cure = "see that every worker can reach it, then run again"
+        raise InputError(f"the file can't be read: {error}", where=path, cure=cure) from error
+    if not found:
+        yield BadRecord(path, 0, "empty_file", "it has no record")
 
 
 def row_columns(made: Table) -> tuple[Column, ...]:

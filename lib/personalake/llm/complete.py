@@ -182,7 +182,7 @@ class Completer:
             plan = self._plan(f"{self._seq:06d}-{self._wave:04d}-{self._nonce}", waiting.questions)
             tallies = self._preflight(plan, waiting.rows, first) if first and number == 0 else []
             if total > len(first):
-                tallies += self._run_wave(plan, numbered.where(F.col("wave") == number), self._tasks())
+                tallies += self._run_wave(plan, numbered.where(F.col("wave") == number), self._tasks)
             self._end_wave(plan, tallies, spent)
 
     def _preflight(self, plan: Plan, rows: DataFrame, first: list[str]) -> list[dict[str, Any]]:
@@ -326,9 +326,11 @@ class Completer:
         return {row["stage"]: int(row["repeated"]) for row in found if row["repeated"]}
 
     def _plan(self, wave: str, questions: dict[str, Question]) -> Plan:
-        return Plan.of(self._settings, self._endpoint, self._journals / wave, questions, self._tasks())
+        return Plan.of(self._settings, self._endpoint, self._journals / wave, questions, self._tasks)
 
+    @functools.cached_property
     def _tasks(self) -> int:
+        # Once: a Connect server has to be asked by a job.
         if self._settings.run_on == "driver":
             return 1
         return min(self._settings.tasks or parallelism(self._store.spark), self._settings.in_flight)

@@ -74,24 +74,23 @@ def segments(folder: Folder) -> list[Segment]:
     return [s for s in (Segment.of(str(info.path)) for info in folder.files()) if s is not None]
 
 
-def rows_of(segment: Segment, folder: Folder, columns: list[str] | None = None) -> list[dict[str, Any]]:
+def replies(segment: Segment, folder: Folder) -> pa.Table:
     """The replies in a segment of *folder*; none where another process has landed and deleted it meanwhile."""
     try:
         # The folders' names are no columns of ours.
-        table = pq.read_table(segment.path, columns=columns, filesystem=folder.filesystem, partitioning=None)
+        return pq.read_table(segment.path, filesystem=folder.filesystem, partitioning=None)
     except FileNotFoundError:
-        return []
-    rows: list[dict[str, Any]] = table.to_pylist()
-    return rows
+        return SCHEMA.empty_table()
 
 
 def forget_segments(wave: Folder, landed: list[Segment]) -> None:
     """Delete the segments that were landed, and the wave's folder unless somebody has written more into it since."""
     for segment in landed:
         wave.filesystem.delete_file(segment.path)
-    if not segments(wave):
-        for info in wave.files():
-            wave.filesystem.delete_file(info.path)  # Half-written files of the dead, and the wish to stop.
+    left = [str(info.path) for info in wave.files()]
+    if not any(map(Segment.of, left)):
+        for path in left:
+            wave.filesystem.delete_file(path)  # Half-written files of the dead, and the wish to stop.
         wave.prune()
 
 
@@ -136,8 +135,10 @@ class Journal:
 
     def answered(self) -> set[str]:
         """The keys that earlier attempts at this part have journaled: what must not be asked again."""
-        found = segments(self._part)
-        return {row["request_key"] for segment in found for row in rows_of(segment, self._part, ["request_key"])}
+        keys: set[str] = set()
+        for segment in segments(self._part):
+            keys.update(replies(segment, self._part).column("request_key").to_pylist())
+        return keys
 
     def add(self, row: dict[str, Any]) -> None:
         """Take a row; it is safe only after :meth:`flush`."""
