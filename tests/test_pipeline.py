@@ -18,13 +18,14 @@ from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 
 from personalake.accept import content_id
+from personalake.cli import main
 from personalake.corpus.ingest import content_hash
 from personalake.errors import DeferredError, InputError, StopRunError, StoreError
 from personalake.llm.offline import OfflineSettings, plan_of, serving
 from personalake.llm.progress import Progress
 from personalake.schemas import TABLES as SCHEMAS
 from personalake.synthesis.synthesize import example_id
-from tests.conftest import SHARED
+from tests.conftest import ROOT, SHARED
 from tests.lake import CORPUS, TABLES, WHOLE, Lake, cut_after, ledger, partitions, same_rows
 
 ONE_FILE = [f"corpus.paths=['{CORPUS / 'pages.jsonl'}']"]
@@ -370,6 +371,14 @@ def test_a_licence_that_is_not_known_is_told_by_the_run_and_refused_by_export(la
         own.run(stages=("export",))
     own.run("export.accept_licence=true", stages=("export",))
     assert (own.folder / "export" / "math").exists()
+
+
+def test_a_condition_that_is_no_sql_is_one_line(lake: Lake, capfd: pytest.CaptureFixture[str]) -> None:
+    config = ["--config", str(ROOT / "conf" / "local.yaml"), "--set", f"store.path={lake.folder}"]
+    assert main(["hub", *config, "--where", "nope = 1"]) == 2
+    told = capfd.readouterr().err
+    assert "`nope`" in told
+    assert told.count("\n") == 1
 
 
 @pytest.mark.skipif(not SHARED.exists(), reason="the real pages are not part of the project")

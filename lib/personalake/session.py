@@ -93,7 +93,8 @@ def open_session(
         raise InputError("pyspark isn't installed", cure="pip install 'personalake[spark]'") from error
     if not verbose:
         # pyspark repeats each failed query there, as pages of JSON; what failed is told by our own line.
-        logging.getLogger("DataFrameQueryContextLogger").setLevel(logging.CRITICAL)
+        for name in ("DataFrameQueryContextLogger", "SQLQueryContextLogger"):
+            logging.getLogger(name).setLevel(logging.CRITICAL)
     active = SparkSession.getActiveSession()
     if active is not None:
         send_package(active)
