@@ -379,6 +379,7 @@ def test_a_condition_that_is_no_sql_is_one_line(lake: Lake, capfd: pytest.Captur
     told = capfd.readouterr().err
     assert "`nope`" in told
     assert told.count("\n") == 1
+    assert lake.store.read("hub").count() > 0, "a session that was there before stays open"
 
 
 @pytest.mark.skipif(not SHARED.exists(), reason="the real pages are not part of the project")

@@ -27,7 +27,7 @@ from personalake.llm.progress import Progress
 from personalake.report.gather import write_report
 from personalake.rounds import stage_name
 from personalake.runs import Run
-from personalake.session import borrowed, open_session, own_log, refuse_speculation, send_package, tasks_run_here
+from personalake.session import own_log, refuse_speculation, send_package, session_for, tasks_run_here
 from personalake.settings import resolve_api_key
 from personalake.shown import Shown
 from personalake.stages import WIRED
@@ -68,11 +68,12 @@ def execute(
         embedded = pays and settings.llm.offline
         # It comes up while Spark does.
         endpoint = stack.enter_context(OfflineEndpoint.of(settings.offline)) if embedded else None
+        log = None
         if spark is None:
             hurried = 0 < sum(file.size for file in (*inputs.files, *inputs.persona_files)) < _SMALL_BYTES
-            log = own_log(settings.spark, _logs(work))
-            spark = open_session(settings.spark, verbose=verbose, log=log, hurried=hurried)
-            stack.callback(_stop, spark)
+            log = own_log(settings.spark, Path(work.path if is_local(work.address) else tempfile.gettempdir()))
+            session = session_for(settings.spark, verbose=verbose, log=log, hurried=hurried)
+            spark = stack.enter_context(session)
         else:
             send_package(spark)
         if pays:
@@ -92,10 +93,10 @@ def execute(
             say(f"{recovered:,} replies of an ended run, or of `try`, were recovered from their journal")
         if recovered or run.resumes:
             run.adopt_tries()
-        return _stages(run, inputs, stages, stack)
+        return _stages(run, inputs, stages, log)
 
 
-def _stages(run: Run, inputs: Inputs, stages: tuple[str, ...], stack: ExitStack) -> Shown:
+def _stages(run: Run, inputs: Inputs, stages: tuple[str, ...], log: Path | None) -> Shown:
     try:
         for stage in stages:
             if stage == "report":
@@ -108,8 +109,6 @@ def _stages(run: Run, inputs: Inputs, stages: tuple[str, ...], stack: ExitStack)
                 run.warnings.append(f"export: {error}")
                 run.say(f"not exported: {error}")
     except PySparkException as error:
-        started = not borrowed(run.store.spark)
-        log = own_log(inputs.settings.spark, _logs(run.store.work)) if started else None
         where = f"{type(error).__name__}, in full in {log or 'the log of the driver'}"
         raise PersonalakeError(f"Spark failed: {_last_words(error)}", where=where, cure=_AGAIN) from error
     except PersonalakeError as error:
@@ -153,13 +152,3 @@ def _told(run: Run, report: str | None) -> Shown:
     lines = [] if run.stages else ["nothing new: no request was sent and no table changed but `runs`"]
     lines += [f"tables: {run.store.address}"] + ([f"report: {report}"] if report else [])
     return Shown(data, "\n".join(lines))
-
-
-def _logs(work: Folder) -> Path:
-    return Path(work.path if is_local(work.address) else tempfile.gettempdir())
-
-
-def _stop(spark: SparkSession) -> None:
-    """Stop the session that we started; one that somebody else did (a notebook's, a platform's) stays."""
-    if not borrowed(spark):
-        spark.stop()

@@ -64,13 +64,32 @@ HURRIED = {
 }
 """Settings of a local session for a small corpus."""
 
-_OURS: set[int] = set()
-"""Sessions that this process started, by identity."""
-
 
 def jars_folder() -> Path:
     """The project's own folder of Delta's jars (`make` fills it); `PERSONALAKE_JARS` names another."""
     return Path(os.environ.get("PERSONALAKE_JARS") or Path(__file__).parents[2] / ".jars")
+
+
+@contextmanager
+def session_for(
+    conf: Mapping[str, str], *, verbose: bool = False, log: Path | None = None, hurried: bool = False
+) -> Iterator[SparkSession]:
+    """The session of :func:`open_session` while the context lasts; one that was active before stays open behind it."""
+    before = _active()
+    spark = open_session(conf, verbose=verbose, log=log, hurried=hurried)
+    try:
+        yield spark
+    finally:
+        if before is None:
+            spark.stop()
+
+
+def _active() -> SparkSession | None:
+    try:
+        from pyspark.sql import SparkSession  # noqa: PLC0415 (a second of import that bad settings must not cost)
+    except ImportError as error:
+        raise InputError("pyspark isn't installed", cure="pip install 'personalake[spark]'") from error
+    return SparkSession.getActiveSession()
 
 
 def open_session(
@@ -87,15 +106,11 @@ def open_session(
     Workers on other machines get this very package. Raises :class:`InputError` where no session can be started,
     :class:`SettingsError` where its settings can't hold.
     """
-    try:
-        from pyspark.sql import SparkSession  # noqa: PLC0415 (a second of import that bad settings must not cost)
-    except ImportError as error:
-        raise InputError("pyspark isn't installed", cure="pip install 'personalake[spark]'") from error
+    active = _active()
     if not verbose:
         # pyspark repeats each failed query there, as pages of JSON; what failed is told by our own line.
         for name in ("DataFrameQueryContextLogger", "SQLQueryContextLogger"):
             logging.getLogger(name).setLevel(logging.CRITICAL)
-    active = SparkSession.getActiveSession()
     if active is not None:
         send_package(active)
         return active
@@ -104,13 +119,14 @@ def open_session(
     os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
     if java := jars.java_home():
         os.environ["JAVA_HOME"] = java
+    from pyspark.sql import SparkSession  # noqa: PLC0415 (as in _active)
+
     with _jvm_output(None if verbose else log):
         try:
             session = _builder(SparkSession.builder, conf, hurried).getOrCreate()
         except Exception as error:
             # Py4J, the gateway and Connect raise unrelated types here; all of them mean "no session".
             raise InputError(f"Spark did not start: {_first_line(error)}", cure=_hint(conf, verbose, log)) from error
-    _OURS.add(id(session))
     if signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
         _own_interrupt()
     send_package(session)
@@ -151,9 +167,7 @@ def _look_for_server(address: str) -> None:
 
 def tasks_run_here(conf: Mapping[str, str], spark: SparkSession | None) -> bool:
     """Whether the tasks of *spark*, or of the session that :func:`open_session` would return, run on this machine."""
-    from pyspark.sql import SparkSession  # noqa: PLC0415 (as in open_session)
-
-    session = spark or SparkSession.getActiveSession()
+    session = spark or _active()
     if session is None:
         return _starts_local(conf)
     return not _is_remote(session) and (session.sparkContext.master or "").startswith("local")
@@ -165,7 +179,7 @@ def _starts_local(conf: Mapping[str, str]) -> bool:
 
 def own_log(conf: Mapping[str, str], folder: Path) -> Path | None:
     """The file that gets what the JVM says, for a JVM that :func:`open_session` would start; null for others'."""
-    return None if _submitted() or _remote(conf) else folder / "spark.log"
+    return None if _submitted() or _remote(conf) or _active() else folder / "spark.log"
 
 
 def _builder(builder: SparkSession.Builder, conf: Mapping[str, str], hurried: bool) -> SparkSession.Builder:
@@ -279,11 +293,6 @@ def _own_interrupt() -> None:
 def _first_line(error: Exception) -> str:
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return lines[0][:300] if lines else type(error).__name__
-
-
-def borrowed(spark: SparkSession) -> bool:
-    """Whether the session was there before us, so that stopping it is not ours."""
-    return id(spark) not in _OURS
 
 
 def parallelism(spark: SparkSession) -> int:

@@ -25,17 +25,14 @@ _WIDE = 100
 @contextmanager
 def _store(inputs: Inputs, verbose: bool) -> Iterator[Store]:
     """The settings' store for reading: nothing is created and no lease is taken."""
-    from personalake.session import borrowed, open_session  # noqa: PLC0415 (Spark only where tables are read)
+    from personalake.session import session_for  # noqa: PLC0415 (Spark only where tables are read)
 
     settings = inputs.settings
     if settings.store.path and not Path(absolute(settings.store.path)).exists() and "://" not in settings.store.path:
         raise InputError("there is no store yet", where=settings.store.path, cure="`personalake run` makes it")
-    spark = open_session(settings.spark, verbose=verbose, log=Path(absolute(settings.store.work_path)) / "spark.log")
-    try:
+    log = Path(absolute(settings.store.work_path)) / "spark.log"
+    with session_for(settings.spark, verbose=verbose, log=log) as spark:
         yield Store(spark, settings.store)
-    finally:
-        if not borrowed(spark):
-            spark.stop()
 
 
 def table(rows: list[dict[str, Any]]) -> str:
