@@ -173,7 +173,7 @@ def _try(arguments: argparse.Namespace, settings: Settings, folder: Path) -> int
     code = _finish(arguments, trial_view.shown(tried))
     if tried.deferred:
         cure = "try again; nothing that was answered is asked again"
-        raise DeferredError(f"some requests have to wait: {tried.deferred}", where=settings.llm.base_url, cure=cure)
+        raise DeferredError(f"some requests have to wait: {tried.deferred}", where=settings.llm.address, cure=cure)
     return code
 
 

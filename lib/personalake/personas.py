@@ -16,6 +16,7 @@ import pyarrow as pa
 from personalake.accept import Reading, Refusal, content_id, outcomes
 from personalake.llm.models import Question
 from personalake.llm.requests import REQUESTS, REQUESTS_DDL, request
+from personalake.llm.structured import read_json
 from personalake.prompts import Prompt, shipped
 from personalake.prompts.render import render
 from personalake.schemas import PERSONAS
@@ -113,7 +114,6 @@ def accept_personas(answers: DataFrame, settings: InferSettings, domains: tuple[
     return outcomes(answers, rules.read, PERSONAS)
 
 
-_FENCED = re.compile(r"\A\s*```(?:json)?\s*(.*?)\s*```\s*\Z", re.DOTALL)
 _DAMAGE = re.compile(r"[\x08\x0c]|\t(?=[a-z])")
 _PLACEHOLDER = re.compile(
     r"\[[A-Z][A-Za-z _-]{1,30}\]|</?[a-z_ ]{2,20}>|\{\{?[^{}]{1,40}\}?\}|\bX{3,}\b|lorem ipsum", re.IGNORECASE
@@ -144,9 +144,8 @@ class _Rules:
     def read(self, answer: Mapping[str, Any]) -> Reading:
         """Read one reply into personas and refusals."""
         reply: str = answer["reply"]
-        fenced = _FENCED.match(reply)
         try:
-            parsed = json.loads(fenced.group(1) if fenced else reply)
+            parsed = read_json(reply)
         except ValueError as error:
             return Reading(Refusal("invalid_json", str(error), reply[:_SHORT_RAW]))
         found = parsed.get("personas") if isinstance(parsed, dict) else None

@@ -59,7 +59,8 @@ def execute(
     check_address(settings.store)
     if settings.llm.run_on == "driver" or tasks_run_here(settings.spark, spark):
         # Else the workers look for it, each for itself; this machine may well have none.
-        resolve_api_key(settings.llm.api_key, os.environ)
+        for each in settings.llm.all_endpoints():
+            resolve_api_key(each.api_key or settings.llm.api_key, os.environ)
     work = Folder(absolute(settings.store.work_path))
     pays = any(stage in stages for stage in ("infer", "synthesize"))
     began = time.monotonic()
@@ -78,13 +79,14 @@ def execute(
             send_package(spark)
         if pays:
             refuse_speculation(spark)
-        base_url = settings.llm.base_url if endpoint is None else endpoint.base_url
+        offline_url = "" if endpoint is None else endpoint.base_url
         store = Store(spark, settings.store).open()
         stack.callback(store.clear_staged)
         run = Run(
-            store, settings, lambda seq: Completer(store, lease, settings.llm, base_url, seq, settings.budget_usd)
+            store, settings, lambda seq: Completer(store, lease, settings.llm, offline_url, seq, settings.budget_usd)
         )
-        run.say = run.completer.say = say
+        run.say = say
+        run.completer.tell(say)
         run.completer.progress = progress
         run.writing_stages = frozenset(stage_name(task, step) for task, _ in inputs.tasks for step in task.writing)
         say(f"run {run.seq} on {store.address} (Spark was ready after {time.monotonic() - began:.1f} s)")

@@ -21,16 +21,17 @@ from pyspark.sql import functions as F
 from personalake import __version__
 from personalake.accept import ACCEPTED, DEFERRED, ITEM_REJECT, NONE_FOUND, REJECTED, content_id
 from personalake.errors import DeferredError, PersonalakeError
-from personalake.llm.complete import Completer, Spent
+from personalake.llm.complete import Completer
 from personalake.llm.journal import TRIED
-from personalake.schemas import PENDING, RUNS
+from personalake.llm.spent import Spent
+from personalake.schemas import PAID_BESIDE, PENDING, RUNS
 from personalake.session import at_once
 from personalake.settings import Settings
 from personalake.store import Store
 
 _COUNTS = (
     "requests", "answered", "rejected", "deferred", "items", "accepted", "duplicates", "item_rejects", "none_found",
-    "sent", "prompt_tokens", "completion_tokens", "cost_microusd", "wasted_microusd", "reserved_microusd",
+    "sent", "prompt_tokens", "completion_tokens", "cost_microusd", "wasted_microusd", "unknown_microusd",
 )  # fmt: skip
 
 _REQUESTS_AS = {
@@ -158,7 +159,15 @@ class Run:
             record.seconds = record.seconds or time.monotonic() - record.began
             if record.counts["deferred"]:
                 record.status = "deferred"
+        # What was lost to sends without an answer lies in files until this commit has it.
+        lost = self.completer.purse.lost() if records else {}
+        for record in records:
+            record.add(unknown_microusd=lost.pop(record.stage, 0))
+        if records:
+            records[0].add(unknown_microusd=sum(lost.values()))  # Of a stage that this run hasn't come to.
         self._land(*records)
+        if records:
+            self.completer.purse.settle()
         for record in records:
             self._through[record.stage] = self.seq
             self.stages.append(record)
@@ -167,7 +176,7 @@ class Run:
             if record.status == "deferred":
                 raise DeferredError(
                     f"{record.counts['deferred']} requests of {record.stage} have to wait: {record.message or _LATE}",
-                    where=self.settings.llm.base_url,
+                    where=self.settings.llm.address,
                     cure="run again to go on; nothing that was answered is asked again",
                 )
 
@@ -231,12 +240,16 @@ class Run:
         every = functools.reduce(DataFrame.unionByName, told)
         filled = self._count(records, every)
         for stage, own in spent.items():
+            if stage not in records:
+                continue  # Replies that came for another stage are billed when that closes.
             record = records[stage]
-            record.add(sent=own.sent, reserved_microusd=own.reserved_microusd)
-            if own.repeated_microusd:
-                record.waste["repeated"] = record.waste.get("repeated", 0) + own.repeated_microusd
+            record.add(sent=own.sent)
+            for cause, cost in (("repeated", own.repeated_microusd), ("unusable", own.unusable_microusd)):
+                if cost:
+                    record.waste[cause] = record.waste.get(cause, 0) + cost
             record.engine = own.figures()
             record.message = own.stopped or record.message
+            self.warnings += [each for each in sorted(own.warnings) if each not in self.warnings]
         made = {table: rows.where(rows["kind"] == ACCEPTED).select("item.*") for table, rows in landed.items()}
         made["rejects"] = self._rejects(every)
         if filled:
@@ -287,7 +300,7 @@ class Run:
             own = [row for row in sums if row["stage"] == record.stage and row["seq"] > since[record.stage]]
             for name in names:
                 record.counts[name] = sum(int(row[name] or 0) for row in own)
-            record.add(cost_microusd=record.waste.get("repeated", 0))
+            record.add(cost_microusd=sum(record.waste.get(cause, 0) for cause in PAID_BESIDE))
             record.counts["wasted_microusd"] = sum(record.waste.values())
 
     def _rejects(self, rows: DataFrame) -> DataFrame:

@@ -171,7 +171,12 @@ COMPLETIONS = Table(
     "what one request brought: a reply, or the error that ended it",
     ("request_key",),
     (
-        _required("request_key", "string", "sha256 of model label, messages, parameters, schema, sample number"),
+        _required(
+            "request_key",
+            "string",
+            "sha256 of model label, messages, parameters, schema, sample number; of that and the time of the reply, "
+            "where it was asked again since",
+        ),
         _required("stage", "string", "stage that asked first"),
         Column("reply", "string", "text of the reply, a leading think block removed"),
         Column("reasoning", "string", "reasoning text, from its own field or a leading think block"),
@@ -184,7 +189,7 @@ COMPLETIONS = Table(
         Column("request_id", "string", "the endpoint's id of the request, for support"),
         _required("attempts", "int", "sends that it took"),
         Column("latency_ms", "long", "milliseconds of the last send"),
-        Column("error", "string", "typed reason where there is no usable reply, else null"),
+        Column("error", "string", "typed reason where there is no usable reply (`replayed`: asked again), else null"),
         Column("error_detail", "string", "what the endpoint said, shortened; never the prompt"),
         _required("answered_at", "timestamp", "when the reply was journaled"),
         _SEQ,
@@ -440,7 +445,12 @@ RUNS = Table(
         _required("wasted_microusd", "long", "of that: paid, but in no final table"),
         Column("waste", "map<string,long>", "wasted spend by cause, in millionths of a US dollar"),
         Column("engine", "map<string,double>", "limiter and latency figures of the paid work"),
-        _required("reserved_microusd", "long", "worst cost reserved ahead of the waves"),
+        _required(
+            "unknown_microusd",
+            "long",
+            "worst cost of sends of which nobody knows whether they were billed (a crash, a timeout): counts against "
+            "the budget, not as cost",
+        ),
         _required("started_at", "timestamp", "start"),
         _required("seconds", "double", "wall-clock seconds; those of a round that several stages share are shared out"),
         _required("settings_hash", "string", "sha256 of the settings that shape rows"),
@@ -459,3 +469,9 @@ TABLES: dict[str, Table] = {
     )
 }  # fmt: skip
 """Every table by its name."""
+
+PAID_BESIDE = ("repeated", "unusable")
+"""Causes in `runs.waste` whose cost is in no row of `completions`: replies that came twice, or that nobody can use.
+
+A reply that is asked for again (`rejects --replay`) stays in `completions` as what it cost, under another key.
+"""

@@ -10,9 +10,10 @@ import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Literal
+from urllib.parse import urlsplit
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 from pydantic_core import ErrorDetails
 
 from personalake.errors import SettingsError, nearest
@@ -96,16 +97,44 @@ class RoleSettings(_Group):
     max_tokens: int = Field(
         1024, ge=16, description="Most tokens of a reply: what is reserved, and the worst case of a plan."
     )
+    reasoning: str | None = Field(
+        None, description="How hard a reasoning model shall think: a key of `reasoning` in the models file."
+    )
     extra_body: dict[str, Any] = Field(
         default_factory=dict, description="More request parameters, as the endpoint names them."
     )
 
 
+def _url(text: str) -> str:
+    parts = urlsplit(text)
+    if text != OFFLINE and (parts.scheme not in ("http", "https") or not parts.hostname or " " in text):
+        raise ValueError("is no address such as https://host/v1")
+    return text
+
+
+class EndpointSettings(_Group):
+    """One of several endpoints; what is left out comes from `llm`."""
+
+    base_url: str = Field(description="Base URL of an OpenAI-compatible endpoint.")
+    weight: float = Field(1.0, gt=0, description="Its part of the requests, beside the others' weights.")
+    api_key: ApiKeySettings | None = Field(None, description="Where its key is found; default `llm.api_key`.")
+    headers: dict[str, str] = Field(default_factory=dict, description="More HTTP headers (never a key).")
+    ca_file: str | None = Field(None, description="Its certificate authority; default `llm.ca_file`.")
+    in_flight: int | None = Field(None, ge=1, description="Default `llm.in_flight`.")
+    requests_per_minute: int | None = Field(None, ge=1, description="Default `llm.requests_per_minute`.")
+    tokens_per_minute: int | None = Field(None, ge=1, description="Default `llm.tokens_per_minute`.")
+
+    _is_url = field_validator("base_url")(_url)
+
+
 class LlmSettings(_Group):
-    """The endpoint, and how hard it may be used."""
+    """The endpoint or endpoints, and how hard they may be used; limits hold for each endpoint."""
 
     base_url: str = Field(
         OFFLINE, description="Base URL of an OpenAI-compatible endpoint, or `offline` for the embedded one."
+    )
+    endpoints: list[EndpointSettings] = Field(
+        default_factory=list, description="Several endpoints of the same model, instead of `base_url`."
     )
     model: str = Field("offline-rules", min_length=1, description="Model asked where a role names none.")
     label: str | None = Field(
@@ -126,26 +155,68 @@ class LlmSettings(_Group):
     run_on: Literal["tasks", "driver"] = Field(
         "tasks", description="Where calls are made: in Spark's tasks or in the driver."
     )
+    transport: Literal["online", "batch"] = Field(
+        "online", description="How requests are sent: each for itself, or as files to the Batch API at half the price."
+    )
     tasks: int | None = Field(
-        None, ge=1, description="Spark tasks that call at once; default: the session's default parallelism."
+        None, ge=1, description="Spark tasks that call at once; default: all that the session runs at once, less one."
     )
     in_flight: int = Field(64, ge=1, description="Most requests in flight at once, over all tasks.")
     requests_per_minute: int | None = Field(None, ge=1, description="Most requests a minute, over all tasks.")
     tokens_per_minute: int | None = Field(
         None, ge=1, description="Most tokens a minute (prompt and reply), over all tasks."
     )
-    max_attempts: int = Field(6, ge=1, description="Sends of one request in one run before it is deferred.")
+    max_attempts: int = Field(
+        6, ge=1, description="Sends of one request in one run before it is deferred; those answered 429 don't count."
+    )
     timeout_s: float = Field(600.0, gt=0, description="Seconds that one send may take.")
-    wave_rows: int = Field(20_000, ge=1, description="Requests of one wave: what is committed at once.")
+    patience_s: float = Field(
+        120.0, gt=0, description="Seconds without any reply, but failures, after which the rest is deferred."
+    )
+    max_reply_bytes: int = Field(8 * 1024 * 1024, ge=1024, description="A larger reply is refused (`too_large`).")
+    wave_rows: int = Field(200_000, ge=1, description="Requests of one wave, which one Spark job asks.")
+    commit_rows: int = Field(
+        50_000, ge=1, description="Replies that are committed at once while a wave runs; the rest at its end."
+    )
     flush_s: float = Field(
         1.0, gt=0, description="A task writes its replies to the journal at least this often, in seconds."
     )
     flush_rows: int = Field(256, ge=1, description="A task writes its replies to the journal after this many.")
 
+    batch_rows: int = Field(50_000, ge=1, le=50_000, description="Most requests of one batch (`transport: batch`).")
+    batch_wait_s: float = Field(
+        300.0, ge=0, description="Seconds that a run waits for its batches; a later run collects the others."
+    )
+    batch_poll_s: float = Field(20.0, gt=0, description="Seconds between two looks at a batch.")
+
+    _is_url = field_validator("base_url")(_url)
+
+    @model_validator(mode="after")
+    def _one_address(self) -> LlmSettings:
+        urls = [each.base_url for each in self.endpoints]
+        if urls and "base_url" in self.model_fields_set:
+            raise ValueError("give either `base_url` or `endpoints`")
+        if OFFLINE in urls:
+            raise ValueError(f"{OFFLINE!r} can't be one of several `endpoints`")
+        if len(set(urls)) != len(urls):
+            raise ValueError("an address stands twice in `endpoints`")
+        if len(urls) > 1 and self.transport == "batch":
+            raise ValueError("`transport: batch` takes one endpoint")
+        return self
+
     @property
     def offline(self) -> bool:
         """Whether the embedded endpoint answers."""
-        return self.base_url == OFFLINE
+        return not self.endpoints and self.base_url == OFFLINE
+
+    @property
+    def address(self) -> str:
+        """The endpoint or endpoints, for people."""
+        return ", ".join(each.base_url for each in self.all_endpoints())
+
+    def all_endpoints(self) -> list[EndpointSettings]:
+        """The endpoints, at least one."""
+        return self.endpoints or [EndpointSettings.model_validate({"base_url": self.base_url})]
 
     def role(self, name: str) -> RoleSettings:
         """The settings of role *name*, the model filled in."""
@@ -260,8 +331,9 @@ class Settings(_Group):
         Left out: where things lie, how fast they go, and headers (people put keys there).
         """
         how_fast = {
-            "api_key", "headers", "ca_file", "run_on", "tasks", "in_flight", "requests_per_minute", "tokens_per_minute",
-            "max_attempts", "timeout_s", "wave_rows", "flush_s", "flush_rows",
+            "api_key", "headers", "ca_file", "endpoints", "base_url", "transport", "run_on", "tasks", "in_flight",
+            "requests_per_minute", "tokens_per_minute", "max_attempts", "timeout_s", "patience_s", "max_reply_bytes",
+            "wave_rows", "commit_rows", "flush_s", "flush_rows", "batch_rows", "batch_wait_s", "batch_poll_s",
         }  # fmt: skip
         return self.model_dump(
             mode="json", by_alias=True, exclude={"store": True, "spark": True, "report": True, "llm": how_fast}
@@ -386,3 +458,12 @@ def resolve_api_key(setting: ApiKeySettings | Mapping[str, str | None], environ:
             raise SettingsError(f"{file} is empty", where="llm.api_key.file", cure="write the key into it")
         return key
     return None
+
+
+def key_stamp(setting: ApiKeySettings) -> tuple[int, int] | None:
+    """What tells that the key's file has changed; null where the key is in no file."""
+    try:
+        found = Path(setting.file).stat() if setting.file else None
+    except OSError:
+        return None  # Being replaced just now: the key that is known holds until there is another.
+    return None if found is None else (found.st_mtime_ns, found.st_size)

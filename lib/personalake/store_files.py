@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
+from personalake.schemas import PAID_BESIDE
 from personalake.settings import StoreSettings
 from personalake.work import absolute
 
@@ -33,7 +34,7 @@ def completions_of(store: StoreSettings, keys: Iterable[str]) -> dict[str, dict[
 
 
 def paid_microusd(store: StoreSettings) -> int:
-    """What the store has cost, as far as its tables say: all completions, and the replies that came twice."""
+    """What the store has cost, as far as its tables say: see `purse.Purse.paid`."""
     import pyarrow.compute as pc  # noqa: PLC0415 (as above)
 
     completions, runs = _dataset(store, "completions"), _dataset(store, "runs")
@@ -42,7 +43,8 @@ def paid_microusd(store: StoreSettings) -> int:
         paid += pc.sum(completions.to_table(columns=["cost_microusd"]).column(0)).as_py() or 0
     if runs is not None:
         wastes = runs.to_table(columns=["waste"]).column(0).to_pylist()
-        paid += sum(dict(waste or ()).get("repeated", 0) or 0 for waste in wastes)
+        paid += sum(dict(waste or ()).get(cause, 0) or 0 for waste in wastes for cause in PAID_BESIDE)
+        paid += pc.sum(runs.to_table(columns=["unknown_microusd"]).column(0)).as_py() or 0
     return int(paid)
 
 

@@ -106,7 +106,8 @@ def try_task(inputs: Inputs, task: Task, writers: Sequence[Mapping[str, Any]]) -
     missing or the budget can't hold the worst case; what was answered before that is in the journal.
     """
     settings = inputs.settings
-    resolve_api_key(settings.llm.api_key, os.environ)
+    for endpoint in settings.llm.all_endpoints():
+        resolve_api_key(endpoint.api_key or settings.llm.api_key, os.environ)
     with ExitStack() as stack:
         asker = _Asker(inputs, stack)
         first = task.writing[0]
@@ -181,8 +182,9 @@ class _Asker:
 
     @functools.cached_property
     def _base_url(self) -> str:
+        """The embedded endpoint's address; none where another is asked."""
         if not self._settings.llm.offline:
-            return self._settings.llm.base_url
+            return ""
         return self._stack.enter_context(OfflineEndpoint.of(self._settings.offline)).base_url
 
     def ask(self, turns: Sequence[Turn], question: Question) -> None:
@@ -202,14 +204,14 @@ class _Asker:
         # Journals first: what a run lands and deletes meanwhile is in the table then.
         found: dict[str, dict[str, Any]] = {}
         for segment in segments(self._journals):
-            rows = replies(segment, self._journals).to_pylist()
+            rows = replies(segment.path, self._journals).to_pylist()
             found.update({row["request_key"]: row for row in rows if row["request_key"] in keys})
         return {**found, **completions_of(self._settings.store, keys)}
 
     def _send(self, requests: Sequence[Mapping[str, Any]], question: Question) -> list[dict[str, Any]]:
         self._afford(requests, question)
-        endpoint = Endpoint.of(self._settings.llm, self._base_url)
-        plan = Plan.of(self._settings.llm, endpoint, self._wave, {TRIED: question}, 1)
+        endpoints = Endpoint.all_of(self._settings.llm, self._base_url)
+        plan = Plan.of(self._settings.llm, endpoints, self._wave, {TRIED: question}, 1)
         columns = ("request_key", "body", "est_tokens")
         rows = [{**{name: request[name] for name in columns}, "stage": TRIED} for request in requests]
         journal = _Told(self._wave, f"{self._parts:05d}", "0")
@@ -217,7 +219,7 @@ class _Asker:
         for tally in answer([pa.RecordBatch.from_pylist(rows)], plan, journal):
             said = f"{tally['reason']}: {tally['detail']}"
             if tally["outcome"] == "stop":
-                raise StopRunError(said, where=self._settings.llm.base_url, cure=cure(tally["reason"]))
+                raise StopRunError(said, where=self._settings.llm.address, cure=cure(tally["reason"]))
             if tally["deferred"]:
                 self.deferred = said
         return journal.rows

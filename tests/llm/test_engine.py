@@ -5,27 +5,20 @@ from __future__ import annotations
 import json
 import socket
 import threading
-import urllib.request
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
 
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 
 from personalake.errors import PersonalakeError
-from personalake.llm.client import Endpoint
-from personalake.llm.engine import STOP_FILE, Plan, run_part
-from personalake.llm.journal import SCHEMA, Journal, Segment, record, segments
-from personalake.llm.models import Price, Question, canonical
+from personalake.llm.engine import STOP_FILE
+from personalake.llm.journal import Journal, Segment, record, segments
 from personalake.llm.offline import OfflineSettings, plan_of, serving
 from personalake.llm.outcome import Kind, Outcome
-from personalake.settings import ApiKeySettings, LlmSettings, RoleSettings
+from personalake.settings import ApiKeySettings
 from personalake.work import Folder
-
-PRICE = Price(input=1, cached_input=None, output=1, as_of="2026-01-01")
+from tests.llm.asking import journaled, ledger, plan, requests, run
 
 
 @pytest.fixture
@@ -34,53 +27,9 @@ def endpoint() -> Iterator[str]:
         yield base_url
 
 
-def _plan(base_url: str, wave: Path, **changes: Any) -> Plan:
-    settings = LlmSettings.model_validate({"timeout_s": 5.0, **changes.pop("llm", {})})
-    fields: dict[str, Any] = {
-        "wave": str(wave),
-        "stages": {"infer": {"label": "offline-rules", "price": PRICE}},
-        "endpoint": Endpoint.of(settings, base_url),
-        "endpoint_name": "offline",
-        "in_flight": 8,
-        "requests_per_minute": None,
-        "tokens_per_minute": None,
-        "max_attempts": 4,
-        "flush_s": 60.0,
-        "flush_rows": 5,
-    }
-    return Plan.model_validate({**fields, **changes})
-
-
-def _requests(count: int, model: str = "offline-rules") -> list[pa.RecordBatch]:
-    question = Question.model_validate(
-        {"label": model, "role": RoleSettings.model_validate({"model": model}), "abilities": {}}
-    )
-    rows = []
-    for number in range(count):
-        body = question.body([{"role": "user", "content": f"Tell me about bridge number {number}."}])
-        asked = {"request_key": question.key(body, 0), "stage": "infer", "body": canonical(body).decode()}
-        rows.append({**asked, "est_tokens": 1100})
-    return [pa.RecordBatch.from_pylist(rows)] if rows else []
-
-
-def _run(plan: Plan, batches: list[pa.RecordBatch], attempt: str = "a0") -> dict[str, Any]:
-    (row,) = [r for batch in run_part(batches, plan, "00000", attempt) for r in batch.to_pylist()]
-    return dict(row)
-
-
-def _journaled(wave: Path) -> pa.Table:
-    found = segments(Folder(str(wave)))
-    return pa.concat_tables([pq.read_table(s.path, schema=SCHEMA) for s in found]) if found else SCHEMA.empty_table()
-
-
-def _ledger(base_url: str) -> dict[str, Any]:
-    with urllib.request.urlopen(base_url.removesuffix("/v1") + "/ledger") as response:
-        return dict(json.load(response))
-
-
 def test_every_request_is_answered_and_journaled_with_its_cost(endpoint: str, tmp_path: Path) -> None:
-    tally = _run(_plan(endpoint, tmp_path), _requests(23))
-    table = _journaled(tmp_path)
+    tally = run(plan(endpoint, tmp_path), requests(23))
+    table = journaled(tmp_path)
     assert (tally["done"], tally["deferred"], tally["outcome"]) == (23, 0, None)
     assert table.num_rows == len(set(table["request_key"].to_pylist())) == 23
     assert all(cost > 0 for cost in table["cost_microusd"].to_pylist())
@@ -88,46 +37,46 @@ def test_every_request_is_answered_and_journaled_with_its_cost(endpoint: str, tm
 
 
 def test_the_names_of_the_segments_add_up_to_what_is_in_them(endpoint: str, tmp_path: Path) -> None:
-    _run(_plan(endpoint, tmp_path), _requests(23))
-    table, found = _journaled(tmp_path), segments(Folder(str(tmp_path)))
+    run(plan(endpoint, tmp_path), requests(23))
+    table, found = journaled(tmp_path), segments(Folder(str(tmp_path)))
     assert len(found) > 1
     assert sum(s.rows for s in found) == table.num_rows
     assert sum(s.microusd for s in found) == sum(table["cost_microusd"].to_pylist())
 
 
 def test_a_second_attempt_asks_only_for_what_the_first_did_not_journal(endpoint: str, tmp_path: Path) -> None:
-    batches = _requests(20)
-    _run(_plan(endpoint, tmp_path), [batches[0].slice(0, 12)])
-    second = _run(_plan(endpoint, tmp_path), batches, attempt="a1")
+    batches = requests(20)
+    run(plan(endpoint, tmp_path), [batches[0].slice(0, 12)])
+    second = run(plan(endpoint, tmp_path), batches, attempt="a1")
     assert (second["sent"], second["done"]) == (8, 8)
-    assert _journaled(tmp_path).num_rows == 20
+    assert journaled(tmp_path).num_rows == 20
 
 
 def test_a_wrong_key_stops_the_part_and_pays_nothing(tmp_path: Path) -> None:
     with serving(OfflineSettings(api_keys=("right",))) as base_url:
-        tally = _run(_plan(base_url, tmp_path), _requests(30))
+        tally = run(plan(base_url, tmp_path), requests(30))
     assert (tally["outcome"], tally["reason"]) == ("stop", "wrong_key")
     assert tally["done"] == 0
     assert tally["deferred"] == 30
-    assert _journaled(tmp_path).num_rows == 0
+    assert journaled(tmp_path).num_rows == 0
 
 
 def test_an_unknown_model_stops_the_part(endpoint: str, tmp_path: Path) -> None:
-    tally = _run(_plan(endpoint, tmp_path), _requests(3, model="gpt-unknown"))
+    tally = run(plan(endpoint, tmp_path), requests(3, model="gpt-unknown"))
     assert (tally["outcome"], tally["reason"]) == ("stop", "unknown_model")
 
 
 def test_the_key_is_read_where_the_task_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CANARY", "right")
     with serving(OfflineSettings(api_keys=("right",))) as base_url:
-        plan = _plan(base_url, tmp_path, llm={"api_key": ApiKeySettings(env="CANARY", file=None)})
-        assert "right" not in plan.model_dump_json()
-        assert _run(plan, _requests(3))["done"] == 3
+        asked = plan(base_url, tmp_path, llm={"api_key": ApiKeySettings(env="CANARY", file=None)})
+        assert "right" not in asked.model_dump_json()
+        assert run(asked, requests(3))["done"] == 3
 
 
 def test_a_key_that_a_worker_lacks_stops_the_part_before_it_sends(endpoint: str, tmp_path: Path) -> None:
-    plan = _plan(endpoint, tmp_path, llm={"api_key": ApiKeySettings(env="NOT_ON_THIS_WORKER", file=None)})
-    tally = _run(plan, _requests(3))
+    asked = plan(endpoint, tmp_path, llm={"api_key": ApiKeySettings(env="NOT_ON_THIS_WORKER", file=None)})
+    tally = run(asked, requests(3))
     assert (tally["outcome"], tally["reason"], tally["sent"], tally["deferred"]) == ("stop", "no_key", 0, 3)
 
 
@@ -136,10 +85,10 @@ def test_rate_limits_and_server_errors_are_retried_to_the_end(tmp_path: Path) ->
         {"rates": {"429": 0.3, "500": 0.2}, "retry_style": "retry-after-ms", "retry_after_s": 0.01}, "test"
     )
     with serving(OfflineSettings(faults=faults)) as base_url:
-        tally = _run(_plan(base_url, tmp_path, max_attempts=12), _requests(30))
-        ledger = _ledger(base_url)
+        tally = run(plan(base_url, tmp_path, max_attempts=12, patience_s=30.0, backoff_s=0.001), requests(30))
+        told = ledger(base_url)
     assert tally["done"] == 30
-    assert tally["sent"] == 30 + tally["failed_sends"] == ledger["requests"]
+    assert tally["sent"] == 30 + tally["failed_sends"] == told["requests"]
     assert tally["failed_sends"] > 5
 
 
@@ -147,7 +96,7 @@ def test_an_endpoint_that_refuses_connections_defers_everything(tmp_path: Path) 
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    tally = _run(_plan(f"http://127.0.0.1:{port}/v1", tmp_path, in_flight=16), _requests(40))
+    tally = run(plan(f"http://127.0.0.1:{port}/v1", tmp_path, llm={"in_flight": 16}), requests(40))
     assert (tally["outcome"], tally["reason"]) == ("defer", "endpoint_down")
     assert (tally["done"], tally["deferred"]) == (0, 40)
     assert tally["sent"] < 40
@@ -157,11 +106,11 @@ def test_a_stop_file_ends_the_part_and_keeps_what_came(tmp_path: Path) -> None:
     faults = plan_of({"latency": 20}, "test")
     with serving(OfflineSettings(faults=faults)) as base_url:
         (tmp_path / STOP_FILE).touch()
-        tally = _run(_plan(base_url, tmp_path, in_flight=1, flush_s=0.05), _requests(200))
+        tally = run(plan(base_url, tmp_path, llm={"in_flight": 1}, flush_s=0.05), requests(200))
     assert (tally["outcome"], tally["reason"]) == ("defer", "interrupted")
     assert 0 < tally["done"] < 200
     assert tally["done"] + tally["deferred"] == 200
-    assert _journaled(tmp_path).num_rows == tally["done"] == tally["sent"]
+    assert journaled(tmp_path).num_rows == tally["done"] == tally["sent"]
 
 
 def test_a_journal_that_cannot_be_written_fails_the_part_and_loses_no_row(tmp_path: Path) -> None:
@@ -213,11 +162,11 @@ def test_what_arrives_is_the_protocol_byte_for_byte(tmp_path: Path, monkeypatch:
     seen: list[tuple[str, dict[str, str], bytes]] = []
     server = ThreadingHTTPServer(("127.0.0.1", 0), type("R", (_Recorder,), {"seen": seen}))
     threading.Thread(target=server.serve_forever, daemon=True).start()
-    batches = _requests(2)
+    batches = requests(2)
     try:
         llm = {"api_key": ApiKeySettings(env="OTHER_KEY", file=None), "headers": {"X-Team": "maths"}}
-        plan = _plan(f"http://127.0.0.1:{server.server_address[1]}/v1", tmp_path, llm=llm)
-        assert _run(plan, batches)["done"] == 2
+        asked = plan(f"http://127.0.0.1:{server.server_address[1]}/v1", tmp_path, llm=llm)
+        assert run(asked, batches)["done"] == 2
     finally:
         server.shutdown()
         server.server_close()
@@ -230,4 +179,4 @@ def test_what_arrives_is_the_protocol_byte_for_byte(tmp_path: Path, monkeypatch:
         assert headers["content-type"] == "application/json"
         assert headers["x-team"] == "maths"
         assert headers["x-client-request-id"] == keys[bodies.index(body.decode())]
-    assert _journaled(tmp_path)["model_answered"].to_pylist() == ["other-1", "other-1"]
+    assert journaled(tmp_path)["model_answered"].to_pylist() == ["other-1", "other-1"]

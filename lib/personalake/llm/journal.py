@@ -9,6 +9,8 @@ from __future__ import annotations
 import datetime as dt
 import io
 import threading
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +18,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pyarrow import fs
 
+from personalake.errors import StoreError
 from personalake.llm.outcome import Kind, Outcome, Usage
 from personalake.work import Folder
 
@@ -74,13 +77,53 @@ def segments(folder: Folder) -> list[Segment]:
     return [s for s in (Segment.of(str(info.path)) for info in folder.files()) if s is not None]
 
 
-def replies(segment: Segment, folder: Folder) -> pa.Table:
-    """The replies in a segment of *folder*; none where another process has landed and deleted it meanwhile."""
+def replies(path: str, folder: Folder, columns: Sequence[str] = tuple(SCHEMA.names)) -> pa.Table:
+    """The replies in the segment at *path* in *folder*; none where another process has landed and deleted it.
+
+    Raises :class:`StoreError` for one that is cut off, or of another version's columns.
+    """
     try:
-        # The folders' names are no columns of ours.
-        return pq.read_table(segment.path, filesystem=folder.filesystem, partitioning=None)
+        with pq.ParquetFile(path, filesystem=folder.filesystem) as file:
+            if not file.schema_arrow.equals(SCHEMA):
+                raise _foreign(path)
+            return file.read(columns=list(columns)).select(list(columns))
     except FileNotFoundError:
-        return SCHEMA.empty_table()
+        return SCHEMA.empty_table().select(list(columns))
+    except (pa.ArrowInvalid, OSError) as error:
+        raise _damaged(path, " ".join(str(error).split())[:200]) from error
+
+
+def check_segments(folder: Folder, found: Sequence[Segment]) -> None:
+    """Raise :class:`StoreError` where one of *found* isn't what its name says; reads their footers alone."""
+
+    def check(segment: Segment) -> None:
+        try:
+            about = pq.ParquetFile(segment.path, filesystem=folder.filesystem)
+        except (pa.ArrowInvalid, OSError) as error:
+            raise _damaged(segment.path, " ".join(str(error).split())[:200]) from error
+        with about:
+            if not about.schema_arrow.equals(SCHEMA):
+                raise _foreign(segment.path)
+            if about.metadata.num_rows != segment.rows:
+                raise _damaged(segment.path, f"{about.metadata.num_rows} replies instead of {segment.rows}")
+
+    with ThreadPoolExecutor(16) as pool:
+        for _ in pool.map(check, found):
+            pass
+
+
+def _damaged(path: str, what: str) -> StoreError:
+    return StoreError(
+        f"a journaled segment can't be read: {what}",
+        where=path,
+        cure="restore it; or delete it, and what its name counts (number-replies-tokens-microdollars) is paid again",
+    )
+
+
+def _foreign(path: str) -> StoreError:
+    return StoreError(
+        "a journal of another version of personalake", where=path, cure="let that version finish the run that wrote it"
+    )
 
 
 def forget_segments(wave: Folder, landed: list[Segment]) -> None:
@@ -137,7 +180,7 @@ class Journal:
         """The keys that earlier attempts at this part have journaled: what must not be asked again."""
         keys: set[str] = set()
         for segment in segments(self._part):
-            keys.update(replies(segment, self._part).column("request_key").to_pylist())
+            keys.update(replies(segment.path, self._part, ["request_key"]).column(0).to_pylist())
         return keys
 
     def add(self, row: dict[str, Any]) -> None:

@@ -1,12 +1,29 @@
-"""A task's share of the cluster's limits: requests and tokens a minute, and how many sends are in flight."""
+"""What one paying task may do at one endpoint: its share of the limits, and what it learns from the replies.
+
+Nothing is shared between tasks. Each starts with `1 / tasks` of what the settings allow; the endpoint's own headers
+move that share (the limit has changed; others leave some of it), 429s and growing latency narrow it.
+"""
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from personalake.llm.outcome import Kind, Outcome
 
 _DUST = 1e-9
 """What sums of floating-point refills may be short of."""
+_MARGIN = 0.98
+"""The part of a limit that is used: an endpoint's clock and ours, and the way between them, are never quite even."""
+_MINUTE_S = 60.0
+_COOL_S, _COOL_MOST_S = 1.0, 30.0
+"""How long an endpoint that fails is left alone, at first and at most."""
+_OPENS_AFTER = 8
+"""Sends that fail in a row, with no reply between them, after which the circuit opens."""
+_SLOWER, _EASED = 3.0, 0.9
+"""Mean latency, as a multiple of the best so far, that asks for a narrower window; and the share of it that must have
+gone once the window is narrower, or it wasn't the window."""
 
 
 class Bucket:
@@ -17,32 +34,167 @@ class Bucket:
     """
 
     def __init__(self, per_minute: float, clock: Callable[[], float]) -> None:
-        self._rate = per_minute / 60.0
-        self._size = max(self._rate, 1.0)
-        self._level, self._clock = self._size, clock
-        self._at = clock()
+        self._clock, self._at, self._rate, self._size = clock, clock(), 0.0, 0.0
+        self.set_rate(per_minute)
+        self._level = self._size
 
-    def wait_for(self, amount: float) -> float:
-        """Seconds until *amount* may be drawn; 0 means that it was drawn."""
+    def set_rate(self, per_minute: float) -> None:
+        """Fill at another rate from now on."""
+        if self._rate:
+            self._fill()
+        self._rate = per_minute / _MINUTE_S
+        self._size = max(self._rate, 1.0)
+
+    def _fill(self) -> None:
         now = self._clock()
         self._level = min(self._size, self._level + max(0.0, now - self._at) * self._rate)
         self._at = now
+
+    def wait_for(self, amount: float) -> float:
+        """Seconds until *amount* may be drawn; 0: now."""
+        self._fill()
         needed = min(amount, self._size)
-        if self._level >= needed - _DUST:
-            self._level -= amount
-            return 0.0
-        return (needed - self._level) / self._rate
+        return 0.0 if self._level >= needed - _DUST else (needed - self._level) / self._rate
+
+    def draw(self, amount: float) -> None:
+        """Take *amount*; what exceeds the level is a debt."""
+        self._level -= amount
 
     def give_back(self, amount: float) -> None:
-        """Return what was reserved and not used."""
+        """Return what was reserved and not used; a negative amount is drawn."""
         self._level = min(self._size, self._level + amount)
 
 
-class Limiter:
-    """Lets a send go when the task's share allows it, and narrows its window when the endpoint pushes back.
+class _Limit:
+    """One limit (requests or tokens a minute) as this task may use it."""
 
-    The window follows AIMD (RFC 5681's rule): one more in flight per window of successes, halved at most once per
-    burst of 429s. Times are seconds of *clock*, which must be monotonic.
+    def __init__(self, unit: str, per_minute: float | None, tasks: int, clock: Callable[[], float]) -> None:
+        self.unit, self._own, self._told, self._tasks, self._clock = unit, per_minute, per_minute, tasks, clock
+        self.scale, self._moved_at, self._waited = 1.0, float("-inf"), False
+        self.bucket = Bucket(self._rate(per_minute), clock) if per_minute else None
+
+    def _rate(self, per_minute: float) -> float:
+        return per_minute * _MARGIN / self._tasks * self.scale
+
+    def _set(self, scale: float) -> None:
+        self.scale = scale
+        if self._told and self.bucket is not None:
+            self.bucket.set_rate(self._rate(self._told))
+
+    def wait_for(self, amount: float) -> float:
+        pause = 0.0 if self.bucket is None else self.bucket.wait_for(amount)
+        self._waited = self._waited or pause > 0
+        return pause
+
+    def draw(self, amount: float) -> None:
+        if self.bucket is not None:
+            self.bucket.draw(amount)
+
+    def cut(self) -> None:
+        """A 429 came: a tenth less, once a second."""
+        if self.bucket is not None and self._clock() - self._moved_at > 1.0:
+            self._moved_at = self._clock()
+            self._set(max(0.02, self.scale * 0.9))
+
+    def hear(self, headers: Mapping[str, str]) -> None:
+        """Follow the endpoint's own `x-ratelimit-*` headers, at most twice a second.
+
+        A limit that resets in more than a minute is one of another kind (Groq counts requests a day in the same
+        header), and isn't followed.
+        """
+        limit = _number(headers.get(f"x-ratelimit-limit-{self.unit}"))
+        left = _number(headers.get(f"x-ratelimit-remaining-{self.unit}"))
+        reset_s = seconds_of(headers.get(f"x-ratelimit-reset-{self.unit}", ""))
+        if not limit or left is None or reset_s is None or reset_s > _MINUTE_S:
+            return
+        if limit != self._told and (self._own is None or limit < self._own or self._told != self._own):
+            self._told = limit if self._own is None else min(limit, self._own)
+            self.bucket = self.bucket or Bucket(self._rate(self._told), self._clock)
+            self._set(1.0)
+        now = self._clock()
+        if now - self._moved_at < 0.5:  # noqa: PLR2004 (seconds: see above)
+            return
+        self._moved_at = now
+        # Others leave some of it: more than half is there, and it comes back faster than the limit is used.
+        spare = left > 0.6 * limit and left / max(reset_s, 1e-3) > 1.2 * limit / _MINUTE_S
+        if self.scale < 1.0 or (spare and self._waited):
+            self._set(min(float(self._tasks), self.scale * 1.05))
+        elif self.scale > 1.0 and left < 0.25 * limit:
+            self._set(max(1.0, self.scale * 0.9))
+        self._waited = False
+
+    def heal(self) -> None:
+        """A reply came without such headers: a cut share grows back, a hundredth a second."""
+        now = self._clock()
+        if self.scale < 1.0 and now - self._moved_at > 1.0:
+            self._moved_at = now
+            self._set(min(1.0, self.scale + 0.01))
+
+
+@dataclass
+class Window:
+    """How many sends may be in flight: AIMD (RFC 5681's rule), halved at most once per burst of push-backs.
+
+    Where an endpoint queues instead of refusing, only latency tells: a window whose replies come several times slower
+    than the best so far is narrowed for a round, and stays so only if that helped.
+    """
+
+    most: float
+    size: float
+    threshold: float
+    best_s: float = math.inf
+    _sum_s: float = 0.0
+    _seen: int = 0
+    _skip: int = 0
+    _before: tuple[float, float] | None = None
+    _cut_at: float = -math.inf
+
+    @classmethod
+    def of(cls, most: int) -> Window:
+        """A window that starts at its *most*."""
+        return cls(float(most), float(most), float(most))
+
+    def halve(self, now: float, calm_s: float) -> None:
+        """Narrow it, unless that was done within the last *calm_s* seconds."""
+        if now - self._cut_at > calm_s:
+            self.size = self.threshold = max(1.0, self.size / 2)
+            self._cut_at = now
+
+    def close(self) -> None:
+        """Let one send through: a probe."""
+        self.threshold, self.size = max(1.0, self.size), 1.0
+
+    def replied(self, seconds: float) -> None:
+        """A reply came after *seconds*: widen it a little, or doubling a round while it comes back from a probe."""
+        step = 1.0 if self.size < self.threshold else 1.0 / self.size
+        self.size = min(self.most, self.size + step)
+        if self._skip:
+            self._skip -= 1
+            return
+        self._sum_s, self._seen = self._sum_s + seconds, self._seen + 1
+        if self._seen >= max(self.size, 16.0):
+            self._look(self._sum_s / self._seen)
+            self._sum_s, self._seen = 0.0, 0
+
+    def _look(self, mean_s: float) -> None:
+        if self._before is not None:
+            was_s, size = self._before
+            self._before = None
+            if mean_s > _EASED * was_s:
+                # Slower replies, not a longer queue: this is what they take now.
+                self.size, self.threshold, self.best_s = size, size, mean_s
+                return
+        elif mean_s > _SLOWER * self.best_s and self.size > 4:  # noqa: PLR2004 (too few to judge by)
+            self._before, self._skip = (mean_s, self.size), round(self.size)
+            self.size = self.threshold = self.size * 0.7
+            return
+        self.best_s = min(mean_s, self.best_s * 1.02)
+
+
+class Lane:
+    """One endpoint as one task sees it: when the next send may go there, and what its replies change.
+
+    Times are seconds of *clock*, which must be monotonic: a wall clock that jumps changes nothing here.
     """
 
     def __init__(
@@ -51,47 +203,117 @@ class Limiter:
         in_flight: int,
         requests_per_minute: float | None,
         tokens_per_minute: float | None,
+        tasks: int,
         clock: Callable[[], float],
     ) -> None:
-        self.most = max(1, in_flight)
-        self.window = float(self.most)
-        self.in_flight = 0
+        self.window = Window.of(max(1, in_flight))
+        self.in_flight = self.most_in_flight = 0
         self._clock = clock
-        self._requests = Bucket(requests_per_minute, clock) if requests_per_minute else None
-        self._tokens = Bucket(tokens_per_minute, clock) if tokens_per_minute else None
-        self._not_before = 0.0
-        self._cut_at = float("-inf")
-        self._freed = asyncio.Event()
-        self._turn = asyncio.Lock()
+        self._requests = _Limit("requests", requests_per_minute, tasks, clock)
+        self._tokens = _Limit("tokens", tokens_per_minute, tasks, clock)
+        self._refunds = True
+        self._not_before = -math.inf
+        self._failed_in_a_row, self._cool_s = 0, _COOL_S
+        self._silent_since: float | None = None
 
-    async def acquire(self, tokens: int) -> None:
-        """Wait until one more send of *tokens* (prompt and the most that may come back) is allowed."""
-        async with self._turn:  # First come, first served: a large request isn't overtaken for ever by small ones.
-            while self.in_flight >= int(self.window):
-                self._freed.clear()
-                await self._freed.wait()
-            while (pause := self._not_before - self._clock()) > 0:
-                await asyncio.sleep(pause)
-            for bucket, amount in ((self._requests, 1), (self._tokens, tokens)):
-                while bucket is not None and (pause := bucket.wait_for(amount)) > 0:
-                    await asyncio.sleep(pause)
-            self.in_flight += 1
+    def wait(self, tokens: float) -> float:
+        """Seconds until a send of *tokens* (prompt and the most that may come back) may go.
 
-    def release(self, *, reserved: int, used: int) -> None:
-        """A send ended: free its place and give back the tokens that it did not use."""
+        0 is now; infinity: when a reply has come.
+        """
+        if self.in_flight >= int(self.window.size):
+            return math.inf
+        hold = self._not_before - self._clock()
+        if hold > 0:
+            return hold
+        return max(self._requests.wait_for(1.0), self._tokens.wait_for(tokens))
+
+    def take(self, tokens: float) -> None:
+        """A send goes out."""
+        self._requests.draw(1.0)
+        self._tokens.draw(tokens)
+        self.in_flight += 1
+        self.most_in_flight = max(self.most_in_flight, self.in_flight)
+
+    def came(self, outcome: Outcome, headers: Mapping[str, str], reserved: float, seconds: float) -> None:
+        """A send has ended: free its place, and learn from how it ended."""
         self.in_flight -= 1
-        if self._tokens is not None and used < reserved:
-            self._tokens.give_back(reserved - used)
-        self._freed.set()
+        alive = outcome.kind in (Kind.ANSWERED, Kind.REJECT, Kind.STOP)
+        if alive:
+            self._failed_in_a_row, self._cool_s, self._silent_since = 0, _COOL_S, None
+            used = outcome.usage.prompt + outcome.usage.completion
+            if used and self._tokens.bucket is not None and (self._refunds or used > reserved):
+                self._tokens.bucket.give_back(reserved - used)
+            self.window.replied(seconds)
+        elif self._silent_since is None:
+            self._silent_since = self._clock()
+        if outcome.rate_limited:
+            self._limited(outcome)
+        elif not alive:
+            self._failed(outcome)
+        for limit in (self._requests, self._tokens):
+            if "x-ratelimit-limit-requests" in headers or "x-ratelimit-limit-tokens" in headers:
+                limit.hear(headers)
+            elif alive:
+                limit.heal()
 
-    def succeeded(self) -> None:
-        """A reply came: widen the window a little."""
-        self.window = min(float(self.most), self.window + 1.0 / max(self.window, 1.0))
-
-    def pushed_back(self, retry_after_s: float | None) -> None:
-        """A 429 came: halve the window, once per burst, and hold all sends for as long as the endpoint asked."""
+    def _limited(self, outcome: Outcome) -> None:
         now = self._clock()
-        if now - self._cut_at > 1.0:
-            self.window, self._cut_at = max(1.0, self.window / 2), now
-        if retry_after_s:
-            self._not_before = max(self._not_before, now + retry_after_s)
+        by_rate = self._requests.bucket is not None or self._tokens.bucket is not None
+        if "token" in outcome.detail.lower():
+            self._refunds = False  # It counts what was asked for, not what was used.
+        self._requests.cut()
+        self._tokens.cut()
+        if not by_rate:
+            self.window.halve(now, 1.0)
+        if outcome.retry_after_s:
+            self._not_before = max(self._not_before, now + outcome.retry_after_s)
+
+    def _failed(self, outcome: Outcome) -> None:
+        now = self._clock()
+        if outcome.overloaded or outcome.reason == "timeout":
+            self.window.halve(now, 1.0)
+        if outcome.retry_after_s:
+            self._not_before = max(self._not_before, now + outcome.retry_after_s)
+        self._failed_in_a_row += 1
+        if self._failed_in_a_row >= _OPENS_AFTER and now >= self._not_before:
+            self.window.close()
+            self._not_before = now + self._cool_s
+            self._cool_s = min(_COOL_MOST_S, self._cool_s * 2)
+
+    def silent_s(self) -> float:
+        """For how long nothing but failures will have come by the time that the next send may go; 0: it is well."""
+        if self._silent_since is None:
+            return 0.0
+        return max(self._clock(), self._not_before) - self._silent_since
+
+    @property
+    def scale(self) -> float:
+        """The part of its share that the task uses now, as its limits' average."""
+        limits = [limit for limit in (self._requests, self._tokens) if limit.bucket is not None]
+        return sum(limit.scale for limit in limits) / len(limits) if limits else 1.0
+
+
+def _number(text: str | None) -> float | None:
+    try:
+        return float(text) if text else None
+    except ValueError:
+        return None
+
+
+def seconds_of(text: str) -> float | None:
+    """Seconds of a header such as `6ms`, `8.64s`, `1m2.5s` or a plain number; null where it is none of these."""
+    plain = _number(text)
+    if plain is not None:
+        return plain if math.isfinite(plain) and plain >= 0 else None
+    total, number = 0.0, ""
+    units = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 1e-3, "d": 86_400.0}
+    rest = text.strip()
+    while rest:
+        number = rest[: len(rest) - len(rest.lstrip("0123456789."))]
+        unit = "ms" if rest[len(number) :].startswith("ms") else rest[len(number) : len(number) + 1]
+        value = _number(number)
+        if value is None or unit not in units:
+            return None
+        total, rest = total + value * units[unit], rest[len(number) + len(unit) :]
+    return total if text.strip() else None

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from personalake.errors import SettingsError
 from personalake.settings import RoleSettings
@@ -21,15 +21,29 @@ class Price(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     input: float = Field(ge=0)
-    cached_input: float | None = Field(None, ge=0)
+    cached_input: float | None = Field(default=None, ge=0)
     output: float = Field(ge=0)
+    batch_input: float | None = Field(default=None, ge=0)
+    batch_output: float | None = Field(default=None, ge=0)
     as_of: str
+
+    def for_batch(self) -> Price:
+        """The price by the Batch API: as given, or half, as everybody has it who has one."""
+        return Price(
+            input=self.input / 2 if self.batch_input is None else self.batch_input,
+            output=self.output / 2 if self.batch_output is None else self.batch_output,
+            as_of=self.as_of,
+        )
 
     def microusd(self, prompt: int, cached: int, completion: int) -> int:
         """Price of one reply in millionths of a dollar, rounded up: dollars a million tokens are millionths a token."""
         cached_price = self.input if self.cached_input is None else self.cached_input
         exact = (prompt - cached) * self.input + cached * cached_price + completion * self.output
         return int(-(-exact // 1))
+
+    def worst_microusd(self, body: str, max_tokens: int) -> int:
+        """The most that one reply to the request *body* can cost: no tokenizer makes more tokens than bytes."""
+        return self.microusd(len(body.encode("utf-8", "surrogatepass")), 0, max_tokens)
 
 
 class Abilities(BaseModel):
@@ -40,7 +54,7 @@ class Abilities(BaseModel):
     structured: Literal["json_schema", "json_object", "none"] = "json_schema"
     token_limit: Literal["max_tokens", "max_completion_tokens"] = "max_tokens"
     sampling: bool = True
-    seed: bool = False
+    reasoning: dict[str, dict[str, Any]] = Field(default_factory=dict)
     extra_body: dict[str, Any] = Field(default_factory=dict)
     price: Price | None = None
 
@@ -92,6 +106,18 @@ class Question(BaseModel):
     response_schema: dict[str, Any] | None = None
     extra_body: dict[str, Any] = Field(default_factory=dict)
 
+    @model_validator(mode="after")
+    def _knows_how_hard_to_think(self) -> Question:
+        level = self.role.reasoning
+        if level is not None and level not in self.abilities.reasoning:
+            known = ", ".join(sorted(self.abilities.reasoning)) or "none"
+            raise SettingsError(
+                f"the model {self.role.model!r} has no reasoning {level!r}",
+                where="llm.roles",
+                cure=f"known: {known}; `reasoning` in models.yaml says what to send for each",
+            )
+        return self
+
     def body(self, messages: list[dict[str, str]]) -> dict[str, Any]:
         """The JSON body of `/chat/completions` for *messages*."""
         role, can = self.role, self.abilities
@@ -105,7 +131,8 @@ class Question(BaseModel):
             body["response_format"] = {"type": "json_schema", "json_schema": schema}
         elif self.response_schema is not None and can.structured == "json_object":
             body["response_format"] = {"type": "json_object"}
-        return {**body, **can.extra_body, **self.extra_body, **role.extra_body}
+        how_hard = {} if role.reasoning is None else can.reasoning[role.reasoning]
+        return {**body, **can.extra_body, **how_hard, **self.extra_body, **role.extra_body}
 
     def key(self, body: dict[str, Any], sample: int) -> str:
         """The request key: equal for equal questions, whoever asks them and whenever.
@@ -114,10 +141,10 @@ class Question(BaseModel):
         """
         return hashlib.sha256(canonical([self.label, body, self.response_schema, sample])).hexdigest()
 
-    def worst_microusd(self, prompt_tokens: int) -> int:
-        """The most that a reply to a prompt of that many tokens can cost; 0 where the model has no price."""
+    def worst_microusd(self, body: str) -> int:
+        """The most that one reply to the request *body* can cost; 0 where the model has no price."""
         price = self.abilities.price
-        return 0 if price is None else price.microusd(prompt_tokens, 0, self.role.max_tokens)
+        return 0 if price is None else price.worst_microusd(body, self.role.max_tokens)
 
 
 def canonical(value: object) -> bytes:

@@ -32,13 +32,14 @@ def request(
 ) -> dict[str, Any]:
     """One row of :data:`REQUESTS`: *messages* asked of *question*'s model on behalf of *origin_id*."""
     body = question.body(messages)
+    text = canonical(body).decode("utf-8", "surrogatepass")
     prompt_tokens = sum(estimate_tokens(message["content"]) for message in messages)
     return {
         "request_key": question.key(body, sample),
         "origin_id": origin_id,
         "sample": sample,
         "prompt_id": prompt_id,
-        "body": canonical(body).decode("utf-8", "surrogatepass"),
+        "body": text,
         "est_tokens": prompt_tokens + question.role.max_tokens,
-        "worst_microusd": question.worst_microusd(prompt_tokens),
+        "worst_microusd": question.worst_microusd(text),
     }

@@ -13,7 +13,7 @@ import pytest
 from openai.types import CompletionUsage
 from openai.types.chat import ChatCompletion
 
-from personalake.llm.offline import CHAT_MODEL, EMBEDDING_MODEL, OfflineSettings, serving
+from personalake.llm.offline import CANNED_MODEL, CHAT_MODEL, EMBEDDING_MODEL, OfflineSettings, serving
 
 QUESTION: list[Any] = [
     {"role": "system", "content": "You are helpful."},
@@ -166,7 +166,7 @@ def test_lone_surrogates_in_a_message_are_answered(url: str) -> None:
 
 
 def test_models_are_listed_and_shown(client: openai.OpenAI) -> None:
-    assert [model.id for model in client.models.list()] == [CHAT_MODEL, EMBEDDING_MODEL]
+    assert [model.id for model in client.models.list()] == [CHAT_MODEL, CANNED_MODEL, EMBEDDING_MODEL]
     assert client.models.retrieve(CHAT_MODEL).owned_by == "personalake"
     with pytest.raises(openai.NotFoundError, match="does not exist"):
         client.models.retrieve("gpt-unknown")

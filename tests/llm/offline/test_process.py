@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import signal
@@ -14,8 +15,12 @@ import pytest
 
 from personalake.errors import SettingsError
 from personalake.llm import offline
-from personalake.llm.offline import CHAT_MODEL, OfflineEndpoint, plan_of
+from personalake.llm.offline import CHAT_MODEL, OfflineEndpoint, OfflineSettings, add_arguments, plan_of
+from personalake.llm.offline.faults import BATCH_KINDS, KINDS, LATENCY_KINDS, RETRY_STYLES
+from personalake.llm.offline.options import limit_options, settings_of
+from personalake.llm.offline.plans import FIELDS
 from personalake.llm.offline.process import main
+from personalake.llm.offline.settings import LIMIT_FIELDS, LIMIT_HEADERS, LIMIT_WINDOWS, QUEUE_FULL
 
 LIBRARY = str(Path(offline.__file__).parents[3])
 
@@ -99,6 +104,15 @@ def test_importing_the_package_loads_no_web_server() -> None:
         (["--faults", "{"], "not JSON"),
         (["--flaws", "3"], "flaws is 3.0"),
         (["--api-key-env", "NO_SUCH_VARIABLE_HERE"], "NO_SUCH_VARIABLE_HERE is not set"),
+        (["--reply", "fast"], "reply is neither 'rules' nor 'canned'"),
+        (["--reply", '{"kind": "canned", "chars": 0}'], "reply.chars is 0"),
+        (["--faults", '{"batch": "expird"}'], "did you mean 'expired'?"),
+        (["--limit-window", "hour"], "unknown limit_window 'hour'"),
+        (["--limit-headers", "azur"], "did you mean 'azure'?"),
+        (["--limit-retry-style", "soon"], "unknown limit_retry_style 'soon'"),
+        (["--queue-full", "500"], "unknown queue_full '500'"),
+        (["--rpm", "-1"], "rpm is -1"),
+        (["--capacity", "-1"], "capacity is -1"),
         (["--host", "203.0.113.1"], "can't listen on 203.0.113.1:0"),
     ],
 )
@@ -110,3 +124,24 @@ def test_bad_options_end_with_one_line_and_exit_code_2(
     assert said in captured.err
     assert captured.err.count("\n") == 1
     assert captured.out == ""
+
+
+def test_the_help_names_every_fault_and_every_way_to_order_it(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        main(["--help"])
+    assert stopped.value.code == 0
+    shown = capsys.readouterr().out
+    words = [*KINDS, *BATCH_KINDS, *RETRY_STYLES, *LATENCY_KINDS, *LIMIT_WINDOWS, *LIMIT_HEADERS, *QUEUE_FULL]
+    assert [word for word in words if word not in shown] == []
+    assert [field for field in FIELDS if field not in shown] == []
+    assert [field for field in LIMIT_FIELDS if f"--{field.replace('_', '-')}" not in shown] == []
+
+
+def test_options_become_settings_and_settings_options() -> None:
+    limits = {"rpm": 5, "limit_window": "minute", "limit_headers": "none", "refund": True, "capacity": 2, "queue": 0}
+    parser = argparse.ArgumentParser()
+    add_arguments(parser)
+    arguments = [*limit_options(limits), "--reply=canned", "--latency-ms=3", '--faults={"seed": 4}']
+    settings = settings_of(parser.parse_args(arguments))
+    assert settings == OfflineSettings(faults=settings.faults).with_limits(limits)
+    assert settings.faults == plan_of({"seed": 4, "latency": 3.0, "reply": "canned"})

@@ -7,11 +7,14 @@ from __future__ import annotations
 
 import importlib
 
-from .faults import FaultPlan, plan_of
-from .process import OfflineEndpoint, add_arguments, main, serve, serving
-from .settings import CHAT_MODEL, EMBEDDING_MODEL, OfflineSettings, Prices
+from .faults import FaultPlan
+from .options import add_arguments
+from .plans import plan_of
+from .process import OfflineEndpoint, main, serve, serving
+from .settings import CANNED_MODEL, CHAT_MODEL, EMBEDDING_MODEL, OfflineSettings, Prices
 
 __all__ = [
+    "CANNED_MODEL",
     "CHAT_MODEL",
     "EMBEDDING_MODEL",
     "FaultPlan",

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import json
-import uuid
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from time import perf_counter
 from typing import Any
 
@@ -14,18 +12,15 @@ from aiohttp import web
 
 from ...errors import SettingsError
 from .batches import add_file_and_batch_routes
-from .checks import check_embeddings, parse
-from .faults import FaultPlan, plan_of
+from .jobs import JOBS
+from .paid import SERVICE, Handler, paid
+from .plans import plan_of
 from .refusals import RefusalError, no_key, no_model, wrong_key
-from .rules import tokens_of
-from .service import SHAPE_FAULTS, Service, status_fault
-from .settings import CHAT_MODEL, EMBEDDING_MODEL, MODELS_CREATED, RULES_VERSION, OfflineSettings
-from .wire import JSON_HEADERS, cut, encode, garbage, hang, proxy_page, reset, stream
+from .service import Service
+from .settings import CHAT_MODEL, CHAT_MODELS, EMBEDDING_MODEL, MODELS_CREATED, RULES_VERSION, OfflineSettings
+from .wire import JSON_HEADERS, encode, new_request_id
 
 MAX_BODY_BYTES = 256 << 20
-SERVICE = web.AppKey("service", Service)
-Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
-Paid = Callable[[web.Request, Service, bytes, str, str | None], Awaitable[web.StreamResponse]]
 
 
 def create_app(settings: OfflineSettings | None = None) -> web.Application:
@@ -33,8 +28,8 @@ def create_app(settings: OfflineSettings | None = None) -> web.Application:
     service = Service(settings or OfflineSettings())
     app = web.Application(middlewares=[_envelope], client_max_size=MAX_BODY_BYTES)
     app[SERVICE] = service
-    app.router.add_post("/v1/chat/completions", _paid(_chat))
-    app.router.add_post("/v1/embeddings", _paid(_embeddings))
+    for path in JOBS:
+        app.router.add_post(path, paid(path))
     app.router.add_get("/v1/models", _models)
     app.router.add_get("/v1/models/{model}", _model)
     add_file_and_batch_routes(app, service)
@@ -43,6 +38,8 @@ def create_app(settings: OfflineSettings | None = None) -> web.Application:
     app.router.add_post("/ledger/reset", _reset_ledger)
     app.router.add_get("/faults", _faults)
     app.router.add_post("/faults", _set_faults)
+    app.router.add_get("/limits", _limits)
+    app.router.add_post("/limits", _set_limits)
     return app
 
 
@@ -70,7 +67,7 @@ async def _envelope(request: web.Request, handler: Handler) -> web.StreamRespons
     except web.HTTPException as error:
         response = _http_error(request, error)
     if not response.prepared:
-        response.headers["x-request-id"] = f"req_{uuid.uuid4().hex}"
+        response.headers["x-request-id"] = new_request_id()
         response.headers["openai-version"] = "2020-10-01"
         response.headers["openai-processing-ms"] = str(int((perf_counter() - began) * 1000))
     return response
@@ -96,106 +93,19 @@ def _check_key(request: web.Request, settings: OfflineSettings) -> None:
         raise wrong_key(key)
 
 
-def _paid(work: Paid) -> Handler:
-    """Wrap a route that costs money: it is on the ledger from arrival to end, and meets latency and faults."""
-
-    async def handle(request: web.Request) -> web.StreamResponse:
-        service = request.app[SERVICE]
-        raw = await request.read()
-        client_id = request.headers.get("X-Client-Request-Id", "")
-        request_id = client_id or "body:" + hashlib.blake2b(raw, digest_size=8).hexdigest()
-        attempt = service.ledger.arrived(request.path, request_id)
-        ended: int | str = "client_gone"
-        try:
-            plan = _plan(request, service)
-            fault = plan.fault(request_id, attempt)
-            wait = plan.wait_s(request_id, attempt)
-            if wait:
-                await asyncio.sleep(wait)
-            response = await _faulty(request, service, raw, client_id, fault, plan, work)
-            ended = fault if fault in ("reset", "cut") else response.status
-        except RefusalError as refusal:
-            ended = refusal.status
-            raise
-        finally:
-            service.ledger.left(ended, request_id)
-        return response
-
-    return handle
-
-
-def _plan(request: web.Request, service: Service) -> FaultPlan:
-    header = request.headers.get("X-Fault")
-    if header is None:
-        return service.plan
-    try:
-        return plan_of(header, "X-Fault")
-    except SettingsError as error:
-        raise RefusalError(400, str(error), param="X-Fault") from error
-
-
-async def _faulty(
-    request: web.Request,
-    service: Service,
-    raw: bytes,
-    client_id: str,
-    fault: str | None,
-    plan: FaultPlan,
-    work: Paid,
-) -> web.StreamResponse:
-    if fault is not None:
-        service.ledger.faults[fault] += 1
-    if fault in ("429", "quota", "500", "503"):
-        raise status_fault(fault, plan)
-    if fault == "hang":
-        return await hang()
-    if fault in ("reset", "html"):
-        return reset(request) if fault == "reset" else proxy_page()
-    response = await work(request, service, raw, client_id, fault)
-    if fault in ("garbage", "cut") and isinstance(response, web.Response) and isinstance(response.body, bytes):
-        return garbage(response.body) if fault == "garbage" else await cut(request, response.body)
-    return response
-
-
-async def _chat(
-    request: web.Request, service: Service, raw: bytes, client_id: str, fault: str | None
-) -> web.StreamResponse:
-    body = parse(raw)
-    question = service.question(body, client_id)
-    service.limits.admit(service.reserved_tokens(body, question))
-    completion = service.chat(body, question, fault if fault in SHAPE_FAULTS else None)
-    headers = {**JSON_HEADERS, "openai-model": CHAT_MODEL, **service.limits.headers()}
-    if body.get("stream"):
-        headers["x-request-id"] = f"req_{uuid.uuid4().hex}"
-        usage = bool((body.get("stream_options") or {}).get("include_usage"))
-        return await stream(request, completion, headers, usage=usage, broken=fault == "cut")
-    return web.Response(body=encode(completion), headers=headers)
-
-
-async def _embeddings(
-    request: web.Request, service: Service, raw: bytes, client_id: str, fault: str | None
-) -> web.StreamResponse:
-    del request, client_id, fault
-    body = parse(raw)
-    texts = check_embeddings(body, tokens_of)
-    service.limits.admit(sum(map(tokens_of, texts)))
-    headers = {**JSON_HEADERS, "openai-model": EMBEDDING_MODEL, **service.limits.headers()}
-    return web.Response(body=encode(service.embeddings(body, texts)), headers=headers)
-
-
 def _model_row(name: str) -> dict[str, Any]:
     return {"id": name, "object": "model", "created": MODELS_CREATED, "owned_by": "personalake"}
 
 
 async def _models(request: web.Request) -> web.Response:
     del request
-    data = [_model_row(name) for name in (CHAT_MODEL, EMBEDDING_MODEL)]
+    data = [_model_row(name) for name in (*CHAT_MODELS, EMBEDDING_MODEL)]
     return web.Response(body=encode({"object": "list", "data": data}), headers=JSON_HEADERS)
 
 
 async def _model(request: web.Request) -> web.Response:
     name = request.match_info["model"]
-    if name not in (CHAT_MODEL, EMBEDDING_MODEL):
+    if name not in (*CHAT_MODELS, EMBEDDING_MODEL):
         raise no_model(name)
     return web.Response(body=encode(_model_row(name)), headers=JSON_HEADERS)
 
@@ -206,9 +116,17 @@ async def _health(request: web.Request) -> web.Response:
     return web.Response(body=encode(body), headers=JSON_HEADERS)
 
 
-async def _ledger(request: web.Request) -> web.Response:
-    report = request.app[SERVICE].ledger.to_json(ids=request.query.get("ids") != "0")
-    return web.Response(body=encode(report), headers=JSON_HEADERS)
+async def _ledger(request: web.Request) -> web.StreamResponse:
+    ledger = request.app[SERVICE].ledger
+    if request.query.get("ids") == "0":
+        return web.Response(body=encode(ledger.to_json(ids=False)), headers=JSON_HEADERS)
+    response = web.StreamResponse(headers=JSON_HEADERS)
+    await response.prepare(request)
+    for piece in ledger.pieces():
+        await response.write(piece)
+        await asyncio.sleep(0)  # others are served between the pieces
+    await response.write_eof()
+    return response
 
 
 async def _reset_ledger(request: web.Request) -> web.Response:
@@ -222,8 +140,21 @@ async def _faults(request: web.Request) -> web.Response:
 
 async def _set_faults(request: web.Request) -> web.Response:
     service = request.app[SERVICE]
+    await _changed(request, "faults", lambda body: service.set_plan(plan_of(body)))
+    return await _faults(request)
+
+
+async def _limits(request: web.Request) -> web.Response:
+    return web.Response(body=encode(request.app[SERVICE].limits_json()), headers=JSON_HEADERS)
+
+
+async def _set_limits(request: web.Request) -> web.Response:
+    await _changed(request, "limits", request.app[SERVICE].change_limits)
+    return await _limits(request)
+
+
+async def _changed(request: web.Request, name: str, change: Callable[[object], None]) -> None:
     try:
-        service.plan = plan_of(json.loads(await request.read() or b"{}"))
+        change(json.loads(await request.read() or b"{}"))
     except (SettingsError, ValueError) as error:
-        raise RefusalError(400, str(error), param="faults") from error
-    return web.Response(body=encode(service.plan.to_json()), headers=JSON_HEADERS)
+        raise RefusalError(400, str(error), param=name) from error

@@ -8,7 +8,7 @@ from typing import Any
 
 from .refusals import RefusalError, invalid, missing, no_model, not_json, unknown_value, wrong_type
 from .settings import (
-    CHAT_MODEL,
+    CHAT_MODELS,
     CONTEXT_TOKENS,
     EMBEDDING_DIMENSIONS,
     EMBEDDING_INPUTS,
@@ -42,7 +42,7 @@ def check_chat(body: Mapping[str, Any]) -> None:
         raise invalid("you must provide a model parameter", None)
     if not isinstance(body["model"], str):
         raise wrong_type("model", "a string", body["model"])
-    if body["model"] != CHAT_MODEL:
+    if body["model"] not in CHAT_MODELS:
         raise no_model(body["model"])
     for name, value in body.items():
         check = _CHAT.get(name)

@@ -2,40 +2,70 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from statistics import NormalDist
 from typing import Any
 
-from ...errors import SettingsError, nearest
+from .canned import Canned
 from .draw import Draw
 
-KINDS = (
-    "429",  # rate_limit_exceeded: passes
-    "quota",  # 429 insufficient_quota: never passes
-    "500",
-    "503",
-    "reset",  # connection reset before any byte
-    "cut",  # headers and half of the body, then the connection closes
-    "garbage",  # 200 whose body is not JSON
-    "html",  # 502 page of a proxy
-    "refusal",  # content null, refusal set, finish_reason stop
-    "content_filter",  # finish_reason content_filter and no message key
-    "empty_length",  # empty content, finish_reason length, all tokens spent
-    "hang",  # no answer until the client goes away
-)
-RETRY_STYLES = ("retry-after", "retry-after-ms", "none")
+# Appended to, never reordered: a plan's draws walk through the kinds in this order.
+KINDS = {
+    "429": "429 rate_limit_exceeded, at once: passes; how it asks to wait is retry_style",
+    "quota": "429 insufficient_quota, at once: never passes",
+    "500": "500 server_error",
+    "503": "503 overloaded",
+    "reset": "connection reset before any byte of the answer",
+    "cut": "headers and half of the body (or of the stream), then the connection closes; billed",
+    "garbage": "200 whose body is not JSON; billed",
+    "html": "502 and the HTML page of a proxy",
+    "refusal": "content null, refusal set, finish_reason stop; billed",
+    "content_filter": "finish_reason content_filter and no message key; billed for its prompt",
+    "empty_length": "empty content, finish_reason length, all tokens spent; billed",
+    "hang": "no answer until the client goes away",
+    "529": "529 overloaded_error, as Anthropic's",
+    "slow_body": "headers at once, the body dribbles in over slow_ms; billed",
+    "big_body": "200 whose JSON is padded to big_mb megabytes; billed",
+    "error_in_200": "200 whose body is an error object with an integer code, as OpenRouter's",
+    "invalid_json": "content that is prose, broken JSON or JSON that its schema refuses, by turns; billed",
+    "tool_call": "content null, a call of a tool that nobody offered, finish_reason tool_calls; billed",
+    "wrong_key_400": "400 {code, error: Incorrect API key}, at once, as xAI's",
+}
+# What a batch meets, as a plan's `batch`. "Every second row" starts with the first.
+BATCH_KINDS = {
+    "expired": "ends as expired: the first half in the output file, the rest as batch_expired in the error file",
+    "cancelled": "ends as cancelled by the provider: the first half answered, the rest batch_cancelled",
+    "failed_validation": "ends as failed with an error on line 1",
+    "queue_limit": "is created; retrieving it shows failed with token_limit_exceeded",
+    "all_rows_failed_no_output": "completed, every row a 500 in the error file, output_file_id null",
+    "error_null": "every second row a 500 in the error file: error null, the error inside response.body",
+    "empty_error_file_id": 'completed, all answered, error_file_id ""',
+    "missing_rows": "every second row in neither file, never worked on",
+    "unordered": "output rows in another order than the input's",
+    "duplicate_rows": "every second row twice in the output file, billed once",
+}
+RETRY_STYLES = {
+    "retry-after": "header retry-after in seconds, rounded up",
+    "retry-after-ms": "header retry-after-ms",
+    "both": "both headers",
+    "http-date": "header retry-after with a date",
+    "azure": "retry-after: 1 beside retry-after-ms: 0",
+    "huge": "retry-after: 86400",
+    "body-only": 'no header, "Please try again in 1.2s" in the message',
+    "none": "neither header nor message",
+}
 LATENCY_KINDS = {"fixed": ("ms",), "uniform": ("low_ms", "high_ms"), "lognormal": ("median_ms", "sigma")}
-_FIELDS = ("seed", "latency", "rates", "kind", "attempts", "retry_style", "retry_after_s")
 
 
 @dataclass(frozen=True)
 class FaultPlan:
     """Rates by kind (their sum at most 1), latency in milliseconds, and how a 429 asks to wait.
 
-    *attempts*: only the first so many attempts of a request meet faults (None: all).
+    *attempts*: only the first so many attempts of a request meet faults (None: all). *from_s* and *until_s*: faults
+    happen only in this span of seconds since the plan was set (None: no end). *batch* is one of BATCH_KINDS or "".
+    *reply* orders canned texts in place of the rules' (None).
     """
 
     seed: int = 0
@@ -44,10 +74,21 @@ class FaultPlan:
     attempts: int | None = None
     retry_style: str = "retry-after"
     retry_after_s: float = 1.0
+    from_s: float = 0.0
+    until_s: float | None = None
+    slow_ms: float = 1_000.0
+    big_mb: float = 50.0
+    batch: str = ""
+    reply: Canned | None = None
 
-    def fault(self, client_id: str, attempt: int) -> str | None:
-        """Return the kind that this attempt (1, 2, ...) of this request meets, or None."""
+    def fault(self, client_id: str, attempt: int, elapsed_s: float = 0.0) -> str | None:
+        """Return the kind that this attempt (1, 2, ...) of this request meets, or None.
+
+        *elapsed_s*: seconds since the plan was set.
+        """
         if not self.rates or (self.attempts is not None and attempt > self.attempts):
+            return None
+        if elapsed_s < self.from_s or (self.until_s is not None and elapsed_s >= self.until_s):
             return None
         left = Draw("fault", self.seed, client_id, attempt).unit("kind")
         for kind in KINDS:
@@ -70,71 +111,10 @@ class FaultPlan:
         return float(latency["median_ms"]) * math.exp(latency["sigma"] * z) / 1000
 
     def to_json(self) -> dict[str, Any]:
-        """Return the plan as :func:`plan_of` reads it."""
-        return {
-            "seed": self.seed,
-            "rates": dict(self.rates),
-            "latency": dict(self.latency),
-            "attempts": self.attempts,
-            "retry_style": self.retry_style,
-            "retry_after_s": self.retry_after_s,
-        }
+        """Return the plan as :func:`.plans.plan_of` reads it."""
+        known = {name: getattr(self, name) for name in self.__dataclass_fields__}
+        reply = self.reply.to_json() if self.reply else "rules"
+        return {**known, "rates": dict(self.rates), "latency": dict(self.latency), "reply": reply}
 
 
 NO_FAULTS = FaultPlan()
-
-
-def plan_of(raw: object, where: str = "faults") -> FaultPlan:
-    """Return the plan that a JSON object (or its text) describes; ``{"kind": K}`` is short for rate 1 of K.
-
-    Raises SettingsError that names the field.
-    """
-    if isinstance(raw, str):
-        try:
-            raw = json.loads(raw)
-        except ValueError as error:
-            raise SettingsError("not JSON", where=where, cure='e.g. {"rates": {"429": 0.2}}') from error
-    if not isinstance(raw, dict):
-        raise SettingsError("not a JSON object", where=where, cure='e.g. {"rates": {"429": 0.2}}')
-    for name in raw:
-        if name not in _FIELDS:
-            raise SettingsError(f"unknown field {name!r}", where=where, cure=nearest(str(name), _FIELDS))
-    rates = {raw["kind"]: 1.0} if "kind" in raw else raw.get("rates") or {}
-    _check_rates(rates, where)
-    latency = raw.get("latency") or {}
-    if isinstance(latency, (int, float)):
-        latency = {"kind": "fixed", "ms": latency}
-    _check_latency(latency, where)
-    attempts, style = raw.get("attempts"), raw.get("retry_style", "retry-after")
-    if attempts is not None and (not isinstance(attempts, int) or attempts < 0):
-        raise SettingsError("attempts is not a count", where=where, cure="a whole number or null")
-    if style not in RETRY_STYLES:
-        raise SettingsError(f"unknown retry_style {style!r}", where=where, cure=nearest(str(style), RETRY_STYLES))
-    seed, after = raw.get("seed", 0), raw.get("retry_after_s", 1.0)
-    if not isinstance(seed, int) or not isinstance(after, (int, float)) or after < 0:
-        raise SettingsError("seed or retry_after_s is not a number", where=where, cure="whole number; seconds >= 0")
-    return FaultPlan(seed, rates, latency, attempts, style, float(after))
-
-
-def _check_rates(rates: object, where: str) -> None:
-    if not isinstance(rates, dict):
-        raise SettingsError("rates is not an object", where=where, cure='e.g. {"429": 0.2}')
-    for kind, rate in rates.items():
-        if kind not in KINDS:
-            raise SettingsError(f"unknown fault {kind!r}", where=where, cure=nearest(str(kind), KINDS))
-        if not isinstance(rate, (int, float)) or not 0 <= rate <= 1:
-            raise SettingsError(f"rate of {kind!r} is {rate!r}", where=where, cure="a share from 0 to 1")
-    if sum(rates.values()) > 1 + 1e-9:
-        raise SettingsError("the rates add up to more than 1", where=where, cure="lower one of them")
-
-
-def _check_latency(latency: object, where: str) -> None:
-    if not isinstance(latency, dict):
-        raise SettingsError("latency is neither a number nor an object", where=where, cure="milliseconds")
-    if not latency:
-        return
-    names = LATENCY_KINDS.get(latency.get("kind", ""))
-    if names is None or set(latency) != {"kind", *names}:
-        raise SettingsError(f"unknown latency {latency!r}", where=where, cure=f"kinds, fields: {LATENCY_KINDS}")
-    if any(not isinstance(latency[name], (int, float)) or latency[name] < 0 for name in names):
-        raise SettingsError("a latency is not a number >= 0", where=where, cure="milliseconds")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
+import gc
 import importlib
 import json
 import os
@@ -15,13 +16,15 @@ import subprocess
 import sys
 import threading
 import urllib.request
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, cast
 
-from ...errors import PersonalakeError, SettingsError
-from .faults import FaultPlan, plan_of
+from ...errors import PersonalakeError
+from .faults import FaultPlan
+from .options import add_arguments, limit_options, settings_of
+from .plans import plan_of
 from .settings import CHAT_MODEL, OfflineSettings
 
 if TYPE_CHECKING:
@@ -36,10 +39,11 @@ class OfflineEndpoint:
     """A child process that serves for as long as this one lives; use as a context manager.
 
     It ends when its stdin closes, and so even after ``kill -9`` of this process; Ctrl-C doesn't reach it, so that
-    replies in flight can be finished. *api_key_env* names the variable whose value is the only key accepted.
+    replies in flight can be finished. *api_key_env* names the variable whose value is the only key accepted; *limits*
+    are the fields of ``POST /limits`` (see :data:`.settings.LIMIT_FIELDS`).
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 (each is an option of the child's)
         self,
         *,
         host: str = "127.0.0.1",
@@ -50,13 +54,15 @@ class OfflineEndpoint:
         api_key_env: str | None = None,
         faults: FaultPlan | None = None,
         batch_seconds: float = 0.0,
+        limits: Mapping[str, object] | None = None,
     ) -> None:
-        options = {"host": host, "port": port, "flaws": flaws, "rpm": rpm, "tpm": tpm, "batch-seconds": batch_seconds}
+        options: dict[str, object] = {"host": host, "port": port, "flaws": flaws, "rpm": rpm, "tpm": tpm}
+        options["batch-seconds"] = batch_seconds
         if api_key_env:
             options["api-key-env"] = api_key_env
         if faults:
             options["faults"] = json.dumps(faults.to_json())
-        self._options = [f"--{name}={value}" for name, value in options.items()]
+        self._options = [f"--{name}={value}" for name, value in options.items()] + limit_options(limits or {})
         self._process: subprocess.Popen[bytes] | None = None
         self._base_url = ""
 
@@ -117,6 +123,14 @@ class OfflineEndpoint:
         """Replace the fault plan while the endpoint runs."""
         self._admin("faults", json.dumps(plan.to_json()).encode())
 
+    def set_limits(self, **changes: object) -> None:
+        """Change limits and capacity while the endpoint runs (see :data:`.settings.LIMIT_FIELDS`)."""
+        self._admin("limits", json.dumps(changes).encode())
+
+    def reset_ledger(self) -> None:
+        """Forget what was received so far."""
+        self._admin("ledger/reset", b"")
+
     def _admin(self, path: str, data: bytes | None = None) -> object:
         url = self.base_url.removesuffix("v1") + path
         opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # the endpoint is never behind a proxy
@@ -157,36 +171,6 @@ def serving(settings: OfflineSettings | None = None, host: str = "127.0.0.1") ->
         loop.close()
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the options of ``personalake serve-offline``."""
-    parser.add_argument("--host", default="127.0.0.1", help="address to listen on; 0.0.0.0 for other machines")
-    parser.add_argument("--port", type=int, default=0, help="0 (the default) takes any free port")
-    parser.add_argument("--latency-ms", type=float, default=None, help="fixed latency; other kinds through --faults")
-    parser.add_argument("--flaws", type=float, default=0.04, help="share of deliberately bad replies")
-    parser.add_argument("--rpm", type=int, default=0, help="requests per minute, 0: no limit")
-    parser.add_argument("--tpm", type=int, default=0, help="tokens per minute, 0: no limit")
-    parser.add_argument("--api-key-env", default=None, help="variable that holds the only key accepted")
-    parser.add_argument("--faults", default="{}", help='fault plan, e.g. {"rates": {"429": 0.2, "500": 0.05}}')
-    parser.add_argument("--batch-seconds", type=float, default=0.0, help="how long a batch stays in each state")
-    parser.add_argument("--stop-with-stdin", action="store_true", help=argparse.SUPPRESS)
-
-
-def settings_of(args: argparse.Namespace) -> OfflineSettings:
-    """Return the settings that parsed options describe; SettingsError names what doesn't hold."""
-    raw = json.loads(args.faults) if args.faults.lstrip().startswith("{") and _is_json(args.faults) else args.faults
-    if args.latency_ms is not None and isinstance(raw, dict):
-        raw = {**raw, "latency": args.latency_ms}
-    keys: tuple[str, ...] = ()
-    if args.api_key_env:
-        key = os.environ.get(args.api_key_env, "")
-        if not key:
-            name = args.api_key_env
-            raise SettingsError(f"{name} is not set", where="--api-key-env", cure=f"export {name}=…")
-        keys = (key,)
-    plan = plan_of(raw, "--faults")
-    return OfflineSettings(args.flaws, args.rpm, args.tpm, keys, plan, batch_seconds=args.batch_seconds)
-
-
 def serve(args: argparse.Namespace) -> int:
     """Serve until SIGINT or SIGTERM (or until stdin closes, for a child); return the exit code."""
     try:
@@ -218,6 +202,7 @@ async def _serve(settings: OfflineSettings, host: str, port: int, *, stop_with_s
     else:
         loop.add_signal_handler(signal.SIGINT, stop.set)
     runner, bound = await importlib.import_module(f"{MODULE}.app").start(settings, host, port)
+    gc.freeze()  # what is loaded by now stays: walking it again and again costs a tenth of a request
     url = _url(host, bound)
     sys.stdout.write(json.dumps({"base_url": url}) + "\n")
     sys.stdout.flush()
@@ -231,14 +216,6 @@ def _watch_stdin(loop: asyncio.AbstractEventLoop, stop: asyncio.Event) -> None:
     while os.read(0, 4_096):
         pass
     loop.call_soon_threadsafe(stop.set)
-
-
-def _is_json(text: str) -> bool:
-    try:
-        json.loads(text)
-    except ValueError:
-        return False
-    return True
 
 
 def _url(host: str, port: int) -> str:

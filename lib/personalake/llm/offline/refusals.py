@@ -23,6 +23,13 @@ class RefusalError(Exception):
         self.body: dict[str, Any] = {"error": {"message": message, "type": kind, "param": param, "code": code}}
         super().__init__(message)
 
+    @classmethod
+    def of(cls, status: int, body: dict[str, Any], headers: Mapping[str, str] | None = None) -> RefusalError:
+        """Return the error with a *body* of another shape than OpenAI's."""
+        made = cls(status, "refused", headers=headers)
+        made.body = body
+        return made
+
 
 def invalid(message: str, param: str | None, code: str | None = None) -> RefusalError:
     """Return the 400 for one bad parameter."""

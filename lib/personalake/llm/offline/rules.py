@@ -20,6 +20,7 @@ from .writers import answer_reply, request_reply
 
 BYTES_PER_TOKEN = 4
 TOKENS_PER_MESSAGE = 4
+_REPAIR = re.compile(r"\b(JSON|schema)\b")
 _PROGRAM = re.compile(r"\bprograms?\b", re.IGNORECASE)
 
 
@@ -42,6 +43,7 @@ class Asked:
     json_object: bool
     prompt_tokens: int
     key: str
+    repair: bool = False
 
 
 def tokens_of(text: str) -> int:
@@ -58,9 +60,13 @@ def text_of(content: object) -> str:
 
 
 def asked(body: Mapping[str, Any], client_id: str) -> Asked:
-    """Return what a checked request asks; its key covers messages, schema and the client's request id."""
+    """Return what a checked request asks; its key covers messages, schema and the client's request id.
+
+    A last turn that asks for JSON again, after an assistant's turn, is a repair: the question is the one before it.
+    """
     system: list[str] = []
-    user = ""
+    user = asked_before = role = ""
+    answered = repair = False
     tokens = 0
     digest = hashlib.blake2b(client_id.encode("utf-8", "surrogatepass"), digest_size=16)
     for message in body["messages"]:
@@ -72,7 +78,9 @@ def asked(body: Mapping[str, Any], client_id: str) -> Asked:
         if role in ("system", "developer"):
             system.append(text)
         elif role == "user":
-            user = text
+            repair = answered and _REPAIR.search(text) is not None
+            user, asked_before = text, user
+        answered = role == "assistant"
     shape = body.get("response_format") or {"type": "text"}
     if shape["type"] != "text":
         digest.update(str(shape["type"]).encode())
@@ -81,7 +89,8 @@ def asked(body: Mapping[str, Any], client_id: str) -> Asked:
         schema = shape["json_schema"].get("schema") or {}
         digest.update(CANONICAL.text(schema).encode())
     key = digest.hexdigest()
-    return Asked("\n".join(system), user, schema, shape["type"] == "json_object", tokens, key)
+    question = asked_before if repair else user
+    return Asked("\n".join(system), question, schema, shape["type"] == "json_object", tokens, key, repair)
 
 
 def choice(question: Asked, index: int, limit: int | None, stop: Sequence[str], flaws: float) -> Choice:

@@ -7,7 +7,9 @@ import json
 import re
 import socket
 import struct
+import uuid
 from collections.abc import Iterator, Mapping
+from itertools import count
 from typing import Any
 
 from aiohttp import web
@@ -20,6 +22,16 @@ PROXY_PAGE = (
     b"<html>\n<head><title>502 Bad Gateway</title></head>\n<body><h1>Bad Gateway</h1>\n"
     b"<p>The proxy server received an invalid response from an upstream server.</p></body>\n</html>\n"
 )
+
+
+MEGABYTE = 1_000_000
+DRIBBLES = 10
+_RUN, _NUMBERS = uuid.uuid4().hex[:16], count(1)
+
+
+def new_request_id() -> str:
+    """Return an id that no other response has; a UUID for each would cost more than the JSON of most replies."""
+    return f"req_{_RUN}{next(_NUMBERS):016x}"
 
 
 def encode(body: object) -> bytes:
@@ -58,6 +70,36 @@ async def cut(request: web.Request, payload: bytes) -> web.StreamResponse:
     return response
 
 
+async def dribble(
+    request: web.Request, payload: bytes, headers: Mapping[str, str], seconds: float
+) -> web.StreamResponse:
+    """Send the headers at once and the body in small pieces over *seconds*."""
+    response = web.StreamResponse(headers={**headers, "Content-Length": str(len(payload))})
+    await response.prepare(request)
+    size = -(-len(payload) // DRIBBLES)
+    for start in range(0, len(payload), size):
+        await asyncio.sleep(seconds / DRIBBLES)
+        await response.write(payload[start : start + size])
+    await response.write_eof()
+    return response
+
+
+async def big_body(request: web.Request, payload: bytes, headers: Mapping[str, str], size: int) -> web.StreamResponse:
+    """Send a JSON object with a field ``padding`` that makes it *size* bytes large (or as large as it is)."""
+    head, tail = payload[:-1] + b',"padding":"', b'"}'
+    left = max(0, size - len(head) - len(tail))
+    total = len(head) + left + len(tail)
+    response = web.StreamResponse(headers={**headers, "Content-Length": str(total)})
+    await response.prepare(request)
+    await response.write(head)
+    piece = b"x" * min(left, MEGABYTE)
+    while left:
+        await response.write(piece[:left])
+        left -= min(left, MEGABYTE)
+    await response.write_eof(tail)
+    return response
+
+
 async def hang() -> web.Response:
     """Wait until the client goes away or the server stops (either cancels this handler)."""
     await asyncio.Event().wait()
@@ -65,9 +107,15 @@ async def hang() -> web.Response:
 
 
 async def stream(
-    request: web.Request, completion: Mapping[str, Any], headers: Mapping[str, str], *, usage: bool, broken: bool
+    request: web.Request,
+    completion: Mapping[str, Any],
+    headers: Mapping[str, str],
+    *,
+    usage: bool,
+    broken: bool,
+    slow_s: float,
 ) -> web.StreamResponse:
-    """Send a completion as server-sent events; *broken* closes the connection after half of them."""
+    """Send a completion as server-sent events over *slow_s*; *broken* closes the connection after half of them."""
     response = web.StreamResponse(headers={**headers, "Content-Type": "text/event-stream; charset=utf-8"})
     await response.prepare(request)
     events = [b"data: " + encode(chunk) + b"\n\n" for chunk in chunks(completion, usage=usage)]
@@ -77,6 +125,8 @@ async def stream(
             request.transport.close()
         return response
     for event in events:
+        if slow_s:
+            await asyncio.sleep(slow_s / len(events))
         await response.write(event)
     await response.write(b"data: [DONE]\n\n")
     await response.write_eof()
@@ -94,8 +144,11 @@ def chunks(completion: Mapping[str, Any], *, usage: bool) -> Iterator[dict[str, 
         if message is not None:
             yield {**head, "choices": [_delta(index, {"role": "assistant", "content": "", "refusal": None})]}
             field = "content" if message["refusal"] is None else "refusal"
-            for piece in pieces(message[field]):
+            for piece in pieces(message[field] or ""):
                 yield {**head, "choices": [_delta(index, {field: piece})]}
+            if message.get("tool_calls"):
+                calls = [{"index": number, **call} for number, call in enumerate(message["tool_calls"])]
+                yield {**head, "choices": [_delta(index, {"tool_calls": calls})]}
         yield {**head, "choices": [_delta(index, {}, choice["finish_reason"])]}
     if usage:
         yield {**head, "choices": [], "usage": completion["usage"]}
