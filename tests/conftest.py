@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 from pyspark.sql import SparkSession
 
-from personalake.llm.offline import OfflineSettings, serving
+from personalake.llm.offline import OfflineSettings, plan_of, serving
 from personalake.session import HURRIED, open_session
-from tests.lake import WHOLE, Lake, partitions
+from tests.lake import SMALL, WHOLE, Lake, partitions, strict
 
 ROOT = Path(__file__).resolve().parents[1]
 SHARED = ROOT.parent / "shared" / "data"
@@ -48,4 +48,18 @@ def lake(spark: SparkSession, endpoint: str, tmp_path_factory: pytest.TempPathFa
     lake = Lake(spark, tmp_path_factory.mktemp("lake"), endpoint, WHOLE)
     with partitions(spark, 1):
         lake.run("llm.tasks=1")
+    return lake
+
+
+@pytest.fixture(scope="session")
+def refused(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> Lake:
+    """A small store in which much was refused, by the endpoint and by strict checks. Nobody may run it again."""
+    faults = plan_of({"rates": {"refusal": 0.1, "content_filter": 0.1, "empty_length": 0.05}, "seed": 1}, "test")
+    with serving(OfflineSettings(faults=faults, flaws=0)) as base_url, partitions(spark, 1):
+        folder = tmp_path_factory.mktemp("refused")
+        lake = Lake(spark, folder / "lake", base_url, SMALL)
+        lake.run(
+            *strict(folder / "tasks", problem="length: 200..2000", solution="length: 130..2000"),
+            stages=("ingest", "infer", "dedup", "synthesize"),
+        )
     return lake

@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from pyspark.sql import DataFrameWriter, SparkSession
+import yaml
+from pyspark.sql import SparkSession
 
 from personalake.inputs import STAGES, Inputs, read_inputs
 from personalake.llm.progress import Progress
@@ -25,6 +26,19 @@ ROOT = Path(__file__).resolve().parents[1]
 CORPUS = ROOT / "tests" / "data" / "corpus"
 
 WHOLE = [f"corpus.paths=['{CORPUS}']", "synthesize.tasks=[{task: math, target: 5}, {task: instruction, target: 5}]"]
+
+SMALL = [f"corpus.paths=['{CORPUS / 'pages.jsonl'}']", "synthesize.tasks=[{task: math, target: 3}]", "llm.tasks=1"]
+
+
+def strict(folder: Path, **checks: str) -> list[str]:
+    """Settings with stricter checks, which change no request: of personas, and of the steps of a task in *folder*."""
+    task = yaml.safe_load((ROOT / "conf" / "tasks" / "math.yaml").read_text())
+    for step in task["steps"]:
+        step["checks"] += [checks[step["id"]]] if step["id"] in checks else []
+    folder.mkdir(exist_ok=True)
+    (folder / "math.yaml").write_text(yaml.safe_dump(task))
+    return ["infer.min_chars=105", f"synthesize.tasks=[{{task: '{folder / 'math.yaml'}', target: 3}}]"]
+
 
 # What tells one run from another without being a row's content: times, tries, and which run it was.
 _VOLATILE = {
@@ -99,16 +113,20 @@ def same_rows(lake: Lake, other: Lake, tables: Sequence[str] = TABLES) -> None:
 
 def cut_after(monkeypatch: pytest.MonkeyPatch, saves: int) -> None:
     """Let a run die after that many commits: none of its threads lands another."""
-    real, numbers = Store._save, count(1)
+    numbers = count(1)
 
-    def save(self: Store, writer: DataFrameWriter, name: str) -> None:
-        number = next(numbers)
-        if number <= saves:
-            real(self, writer, name)
-        if number >= saves:
-            raise KeyboardInterrupt
+    def cut(real: Callable[..., None]) -> Callable[..., None]:
+        def commit(*arguments: object) -> None:
+            number = next(numbers)
+            if number <= saves:
+                real(*arguments)
+            if number >= saves:
+                raise KeyboardInterrupt
 
-    monkeypatch.setattr(Store, "_save", save)
+        return commit
+
+    for door in ("_save", "_merge"):
+        monkeypatch.setattr(Store, door, cut(getattr(Store, door)))
 
 
 def ledger(base_url: str) -> dict[str, Any]:

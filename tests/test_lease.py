@@ -39,6 +39,8 @@ def contend():
             lease.check()
     except LeaseHeldError as error:
         say("lost" if "lost" in str(error) else "refused")
+    except BaseException as error:
+        say(f"failed: {error}")
 
 def say(what):
     sys.stdout.write(what + "\\n")
@@ -65,15 +67,11 @@ def contenders(address: str, processes: int = 1, threads: int = 1) -> Iterator[l
         started = []
         for _ in range(processes):
             process = subprocess.Popen(command, env=environ, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-            stack.callback(_end, process)
+            stack.callback(process.communicate)
+            stack.callback(process.kill)
             started.append(process)
         assert {said(process) for process in started} == {"ready"}
         yield started
-
-
-def _end(process: subprocess.Popen[str]) -> None:
-    process.kill()
-    process.communicate()
 
 
 def tell(process: subprocess.Popen[str]) -> None:

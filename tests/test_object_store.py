@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import os
 import socket
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -17,7 +22,9 @@ from personalake.lease import Lease
 from personalake.llm.journal import Journal, forget_segments, record, replies, segments
 from personalake.llm.outcome import Kind, Outcome, Usage
 from personalake.work import Folder
-from tests.s3 import Server, s3_server
+from tests.conftest import ROOT
+from tests.lake import WHOLE, Lake, same_rows
+from tests.s3 import Server, s3_server, s3_session_conf
 from tests.test_lease import a_killed_holder_gives_way, a_silent_holder_gives_way_after_its_expiry, one_of_twenty_holds
 
 
@@ -65,6 +72,28 @@ def test_files_and_folders_are_deleted_alone_and_what_is_gone_does_not_matter(wo
     assert (work.files(), (work / "b").exists()) == ([], False)
     work.prune()
     assert not work.exists()
+
+
+class _Deletes:
+    """The file system, on which everything is deleted between being found and being read."""
+
+    def __init__(self, filesystem: Any) -> None:
+        self._real = filesystem
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._real, name)
+
+    def open_input_stream(self, path: str) -> Any:
+        stream = self._real.open_input_stream(path)
+        self._real.delete_file(path)
+        return stream
+
+
+def test_an_object_that_is_deleted_while_it_is_read_is_none(work: Folder, monkeypatch: pytest.MonkeyPatch) -> None:
+    work.write("x", b"1")
+    real = work.filesystem
+    monkeypatch.setattr(Folder, "filesystem", property(lambda _: _Deletes(real)))
+    assert work.read("x") is None
 
 
 def test_an_object_is_written_with_one_request_and_never_copied(server: Server, work: Folder) -> None:
@@ -197,3 +226,21 @@ def test_an_address_with_a_key_in_it_is_refused_without_repeating_it() -> None:
 def test_a_file_system_that_nobody_knows_is_refused() -> None:
     with pytest.raises(StoreError, match="are known"):
         Folder("floppy://a/work").files()
+
+
+@pytest.mark.faults
+def test_a_run_whose_work_folder_is_on_an_object_store_brings_the_same_rows(
+    lake: Lake, server: Server, endpoint: str, tmp_path: Path
+) -> None:
+    work = Folder(f"{server.address}/run")
+    jars = "{" + ", ".join(f"{key}: '{value}'" for key, value in s3_session_conf().items()) + "}"
+    overrides = [f"store.path={tmp_path / 'lake'}", f"store.work={work.address}", f"llm.base_url={endpoint}"]
+    command = [sys.executable, "-m", "personalake.cli", "run", "--config", str(ROOT / "conf" / "local.yaml")]
+    command += ["--set", *WHOLE, *overrides, f"spark={jars}"]
+    environ = {**os.environ, "PYTHONPATH": str(ROOT / "lib")}
+    done = subprocess.run(command, env=environ, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-3000:]
+    same_rows(lake, Lake(lake.spark, tmp_path / "lake", endpoint, WHOLE))
+    assert any(".parquet" in request and "/journal/" in request for request in server.received())
+    left = {str(file.path).removeprefix("bucket/run/").partition("/")[0] for file in work.files()}
+    assert left == {"store.json", "minhash"}

@@ -55,6 +55,26 @@ def test_naming_one_place_of_the_key_replaces_the_other(tmp_path: Path) -> None:
         ("store: {path: a}\nsynthesize: {tasks: [{task: m, target: 1}, {task: m, target: 2}]}\n", [], "named twice"),
         ("store: [unclosed\n", [], "is not YAML"),
         ("- a list\n", [], "holds no settings"),
+        ("store: {path: a}", ["llm.requests_per_minute=0"], "`llm.requests_per_minute`"),
+        ("store: {path: a}", ["llm.tokens_per_minute=0"], "`llm.tokens_per_minute`"),
+        ("store: {path: a}", ["llm.in_flight=0"], "`llm.in_flight`"),
+        ("store: {path: a}", ["llm.base_url=host/v1"], "is no address such as https://host/v1"),
+        (
+            "store: {path: a}\nllm: {endpoints: [{base_url: 'https://a/v1'}, {base_url: 'htp://b'}]}",
+            [],
+            "`llm.endpoints.1.base_url`: is no address",
+        ),
+        (
+            "store: {path: a}\nllm: {endpoints: [{base_url: 'https://a/v1'}, {base_url: 'https://a/v1'}]}",
+            [],
+            "an address stands twice",
+        ),
+        ("store: {path: a}\nllm: {endpoints: [{base_url: offline}]}", [], "can't be one of several"),
+        (
+            "store: {path: a}\nllm: {base_url: 'https://c/v1', endpoints: [{base_url: 'https://a/v1'}]}",
+            [],
+            "give either `base_url` or `endpoints`",
+        ),
     ],
 )
 def test_settings_that_do_not_hold_are_refused_in_one_line(

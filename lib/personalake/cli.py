@@ -25,6 +25,8 @@ _EPILOG = """exit codes: 0 done; 2 bad settings or input, nothing was paid; 3 de
 budget); 4 another run works on this store; 130 interrupted, run it again; 1 anything else"""
 
 _COMMANDS = {
+    "plan": "say what the next run would ask, cost and take; sends nothing",
+    "pilot": "do all stages on a sample of pages, so that `plan` knows their figures (pays)",
     "run": "all stages: ingest, infer, dedup, synthesize, export, report",
     "ingest": "read new corpus files into documents, and your own personas",
     "infer": "ask who stands behind each new page (pays)",
@@ -34,7 +36,8 @@ _COMMANDS = {
     "report": "write the HTML report",
     "status": "what the store holds and how its last runs ended",
     "hub": "show personas of the hub",
-    "rejects": "show what was refused, and why",
+    "rejects": "show what was refused, and why; or ask again (--replay; pays)",
+    "reaccept": "read stored replies again under today's checks; pays nothing",
     "tasks": "list and check the task files",
 }
 
@@ -86,9 +89,16 @@ def _parser() -> argparse.ArgumentParser:
             command.add_argument(
                 "--accept-licence", action="store_true", help="export also where a licence is unknown or non-commercial"
             )
+        if name == "pilot":
+            command.add_argument("-n", type=int, default=200, metavar="N", help="pages of the sample (default 200)")
         if name in ("hub", "rejects"):
             command.add_argument("--where", help="SQL condition on the table's columns")
             command.add_argument("--limit", type=int, default=20, help="rows shown (default 20)")
+        if name == "rejects":
+            command.add_argument("--replay", action="store_true", help="ask again for what was refused, and pay for it")
+        if name in ("rejects", "reaccept"):
+            steps = "infer, a step such as synthesize.math.problem, or synthesize for all of them"
+            command.add_argument("--stage", metavar="S", required=name == "reaccept", help=steps)
     trial = commands.add_parser("try", help="ask a task of a few personas, without Spark (pays)", epilog=_EPILOG)
     trial.add_argument("task", metavar="TASK", help="a task file, or the name of one in `tasks/` beside the settings")
     trial.add_argument("--personas", required=True, metavar="FILE", help="JSONL or Parquet of personas")
@@ -137,6 +147,10 @@ def _run(arguments: argparse.Namespace) -> int:
     command: str = arguments.command
     if command == "try":
         return _try(arguments, settings, folder)
+    if command in ("plan", "pilot"):
+        return _plan_or_pilot(arguments, settings, folder)
+    if command == "reaccept" or getattr(arguments, "replay", False):
+        return _replay_or_reaccept(arguments, settings, folder)
     stages = STAGES if command == "run" else (command,) if command in STAGES else ()
     inputs = read_inputs(settings, folder, stages)
     from personalake import show  # noqa: PLC0415 (this is where Spark's import begins)
@@ -153,7 +167,7 @@ def _run(arguments: argparse.Namespace) -> int:
     showing: dict[str, Callable[..., Any]] = {
         "status": show.status, "hub": show.hub, "rejects": show.rejects,
     }  # fmt: skip
-    options = {name: getattr(arguments, name) for name in ("where", "limit") if hasattr(arguments, name)}
+    options = {name: getattr(arguments, name) for name in ("where", "limit", "stage") if hasattr(arguments, name)}
     return _finish(arguments, showing[command](inputs, verbose=arguments.verbose, **options))
 
 
@@ -174,6 +188,42 @@ def _try(arguments: argparse.Namespace, settings: Settings, folder: Path) -> int
     if tried.deferred:
         cure = "try again; nothing that was answered is asked again"
         raise DeferredError(f"some requests have to wait: {tried.deferred}", where=settings.llm.address, cure=cure)
+    return code
+
+
+def _replay_or_reaccept(arguments: argparse.Namespace, settings: Settings, folder: Path) -> int:
+    from personalake import reaccept, replay, show  # noqa: PLC0415 (as above)
+    from personalake.inputs import read_inputs  # noqa: PLC0415 (as above)
+    from personalake.terminal import Terminal  # noqa: PLC0415 (as above)
+
+    show.refuse_no_store(settings)
+    inputs, stage = read_inputs(settings, folder, stages=()), arguments.stage
+    with Terminal() as terminal:
+        told: dict[str, Any] = {"verbose": arguments.verbose, "say": terminal.say, "progress": terminal.progress}
+        if arguments.command == "reaccept":
+            done = reaccept.reaccept(inputs, stage, **told)
+        else:
+            done = replay.replay(inputs, arguments.where, stage, **told)
+    return _finish(arguments, done)
+
+
+def _plan_or_pilot(arguments: argparse.Namespace, settings: Settings, folder: Path) -> int:
+    from personalake.inputs import read_inputs  # noqa: PLC0415 (as above)
+
+    inputs = read_inputs(settings, folder)
+    if arguments.command == "plan":
+        from personalake.plan import plan  # noqa: PLC0415 (as above)
+
+        return _finish(arguments, plan(inputs, verbose=arguments.verbose))
+    from personalake.pilot import pilot  # noqa: PLC0415 (as above)
+    from personalake.terminal import Terminal  # noqa: PLC0415 (as above)
+
+    with Terminal() as terminal:
+        told = pilot(inputs, arguments.n, verbose=arguments.verbose, say=terminal.say, progress=terminal.progress)
+    code = _finish(arguments, told)
+    if told.data["deferred"]:
+        cure = "`pilot` again goes on; nothing that was answered is asked again"
+        raise DeferredError(told.data["deferred"], where=settings.llm.address, cure=cure)
     return code
 
 

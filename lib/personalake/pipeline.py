@@ -10,14 +10,16 @@ import os
 import re
 import tempfile
 import time
-from collections.abc import Callable
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Literal
 
 from pyspark.errors import PySparkException
 from pyspark.sql import SparkSession
 
+from personalake import amend
+from personalake.amend import Prepared
 from personalake.errors import DeferredError, InputError, PersonalakeError
 from personalake.inputs import STAGES, Inputs
 from personalake.lease import Lease
@@ -46,9 +48,13 @@ def execute(
     progress: Callable[[Progress], None] = lambda _: None,
     spark: SparkSession | None = None,
     verbose: bool = False,
+    prepare: Callable[[Run], Prepared] | None = None,
+    command: str = "",
 ) -> Shown:
     """Run *stages* in their order over the settings' store, and close the run whatever happens.
 
+    *prepare* is called ahead of them and says which of them are to run; *command* names what runs, for others who want
+    the store's lease.
     *say* gets lines for a person, *progress* how far a paid stage is, about twice a second while it runs. A session
     that is given stays open; without one, the active session is used or a new one started and stopped.
 
@@ -65,7 +71,8 @@ def execute(
     pays = any(stage in stages for stage in ("infer", "synthesize"))
     began = time.monotonic()
     with ExitStack() as stack:
-        lease = stack.enter_context(Lease(work, f"personalake {' '.join(stages) if stages != STAGES else 'run'}"))
+        command = command or ("run" if stages == STAGES else " ".join(stages))
+        lease = stack.enter_context(Lease(work, f"personalake {command}"))
         embedded = pays and settings.llm.offline
         # It comes up while Spark does.
         endpoint = stack.enter_context(OfflineEndpoint.of(settings.offline)) if embedded else None
@@ -95,10 +102,26 @@ def execute(
             say(f"{recovered:,} replies of an ended run, or of `try`, were recovered from their journal")
         if recovered or run.resumes:
             run.adopt_tries()
-        return _stages(run, inputs, stages, log)
+        with _explained(log):
+            amend.carry_out(run)
+            prepared = Prepared(stages) if prepare is None else prepare(run)
+            return _stages(run, inputs, prepared)
 
 
-def _stages(run: Run, inputs: Inputs, stages: tuple[str, ...], log: Path | None) -> Shown:
+@contextmanager
+def _explained(log: Path | None) -> Iterator[None]:
+    """Say what Spark raises in one line."""
+    try:
+        yield
+    except PySparkException as error:
+        where = f"{type(error).__name__}, in full in {log or 'the log of the driver'}"
+        raise PersonalakeError(f"Spark failed: {_last_words(error)}", where=where, cure=_AGAIN) from error
+
+
+def _stages(run: Run, inputs: Inputs, prepared: Prepared) -> Shown:
+    stages = prepared.stages
+    if stages:
+        run.half_done.begin(stages)
     try:
         for stage in stages:
             if stage == "report":
@@ -110,9 +133,7 @@ def _stages(run: Run, inputs: Inputs, stages: tuple[str, ...], log: Path | None)
                     raise
                 run.warnings.append(f"export: {error}")
                 run.say(f"not exported: {error}")
-    except PySparkException as error:
-        where = f"{type(error).__name__}, in full in {log or 'the log of the driver'}"
-        raise PersonalakeError(f"Spark failed: {_last_words(error)}", where=where, cure=_AGAIN) from error
+            run.half_done.finished.add(stage)
     except PersonalakeError as error:
         status: Literal["deferred", "failed"] = "deferred" if isinstance(error, DeferredError) else "failed"
         run.end(status, str(error))
@@ -121,9 +142,10 @@ def _stages(run: Run, inputs: Inputs, stages: tuple[str, ...], log: Path | None)
         raise
     report = _report(run, inputs, "done") if "report" in stages else None
     run.end("done")
-    return _told(run, report)
+    return _told(run, report, prepared)
 
 
+_NOTHING = "nothing new: no request was sent and no table changed but `runs`"
 _AGAIN = "what was answered is kept; run again once the cause is gone"
 
 
@@ -143,14 +165,15 @@ def _report(run: Run, inputs: Inputs, status: Literal["done", "deferred", "faile
     return str(path)
 
 
-def _told(run: Run, report: str | None) -> Shown:
+def _told(run: Run, report: str | None, prepared: Prepared) -> Shown:
     data = {
+        **prepared.data,
         "run_id": run.run_id,
         "store": run.store.address,
         "stages": [record.public() for record in run.stages],
         "report": report,
         "warnings": run.warnings,
     }
-    lines = [] if run.stages else ["nothing new: no request was sent and no table changed but `runs`"]
+    lines = [prepared.text] if prepared.text else [] if run.stages else [_NOTHING]
     lines += [f"tables: {run.store.address}"] + ([f"report: {report}"] if report else [])
     return Shown(data, "\n".join(lines))

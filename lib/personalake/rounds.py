@@ -69,6 +69,11 @@ class Rounds:
             raise
         self._close()
 
+    def missing(self) -> dict[str, int]:
+        """By task, how many examples its target lacks that are neither complete nor may yet be."""
+        self._look()
+        return {name: target - self._held[name] for name, target in self._targets.items()}
+
     def _close(self) -> None:
         self._run.close(*(self._records[stage] for stage in self._steps if stage in self._records))
 
@@ -191,17 +196,9 @@ class Rounds:
         for ask in asks:
             task, step = self._steps[ask.stage]
             own = answers.where(F.col("stage") == ask.stage)
-            if step.answers:
-                found = synthesis.accept_solutions(own, step)
-            else:
-                about = (
-                    cast("DataFrame", writers)
-                    .where(F.col("task") == task.task)
-                    .withColumnRenamed("persona_id", "origin_id")
-                )
-                found = synthesis.accept_examples(own.join(about, "origin_id"), task, self._inputs.settings.seed)
+            about = None if step.answers else cast("DataFrame", writers).where(F.col("task") == task.task)
             table = "solutions" if step.answers else "examples"
-            outcomes.setdefault(table, []).append(found.withColumn("stage", F.lit(ask.stage)))
+            outcomes.setdefault(table, []).append(judged_step(own, task, step, about, self._inputs.settings.seed))
         whole = {table: functools.reduce(DataFrame.unionByName, found) for table, found in outcomes.items()}
         records = {ask.stage: self._record(ask.stage) for ask in asks}
         before = {stage: dict(record.counts) for stage, record in records.items()}
@@ -219,6 +216,19 @@ class Rounds:
                 self._held[task.task] += counts["accepted"]
                 self._open.update(stage_name(task, answering) for answering in task.answering)
         return None
+
+
+def judged_step(answers: DataFrame, task: Task, step: Step, writers: DataFrame | None, seed: int) -> DataFrame:
+    """What became of each request of a step by its answer: outcome rows with their stage.
+
+    *writers* are the personas who were asked, as `synthesize.ranked` gives them; null for an answering step.
+    """
+    if writers is None:
+        found = synthesis.accept_solutions(answers, step)
+    else:
+        beside = answers.join(writers.withColumnRenamed("persona_id", "origin_id"), "origin_id")
+        found = synthesis.accept_examples(beside, task, seed)
+    return found.withColumn("stage", F.lit(stage_name(task, step)))
 
 
 def _more(before: Mapping[str, int], after: Mapping[str, int]) -> dict[str, int]:

@@ -21,6 +21,7 @@ from pyspark.sql import functions as F
 from personalake import __version__
 from personalake.accept import ACCEPTED, DEFERRED, ITEM_REJECT, NONE_FOUND, REJECTED, content_id
 from personalake.errors import DeferredError, PersonalakeError
+from personalake.half_done import HalfDone
 from personalake.llm.complete import Completer
 from personalake.llm.journal import TRIED
 from personalake.llm.spent import Spent
@@ -45,7 +46,6 @@ _ITEMS_AS = {
 """The counts in which a kind of outcome row appears: as a request, and as an item."""
 
 _LATE = "no answer in time"
-_OPEN = "open-run"
 
 
 @dataclass
@@ -102,14 +102,10 @@ class Run:
 
     def __init__(self, store: Store, settings: Settings, completer: Callable[[int], Completer]) -> None:
         self.store, self.settings = store, settings
-        # Written before the first row of a run and deleted behind its last one: where it stands, a run was cut off, and
-        # what it landed has to be told from what is new. Without it no append needs to look.
-        self.resumes = store.work.read(_OPEN) is not None
-        store.work.write(_OPEN, b"")
-        runs = store.read("runs").groupBy("stage").agg({"seq": "max", "through_seq": "max"})
-        newest = runs.collect() if store.exists("runs") else []
-        self._through = {row["stage"]: int(row["max(through_seq)"]) for row in newest}
-        self.seq = 1 + max((int(row["max(seq)"]) for row in newest), default=0)
+        self.half_done = HalfDone(store.work)
+        self._through: dict[str, int] = {}
+        self._news: dict[str, int] = {}
+        self.seq = 1 + self.look()
         self.run_id = content_id("run", store.store_id, self.seq)
         self.completer = completer(self.seq)
         self.stages: list[StageRecord] = []
@@ -120,6 +116,11 @@ class Run:
         self.started_at = dt.datetime.now(dt.timezone.utc)
 
     @property
+    def resumes(self) -> bool:
+        """Whether a run before this one was cut off."""
+        return self.half_done.found
+
+    @property
     def seconds(self) -> float:
         """Wall-clock seconds of the run so far."""
         return time.monotonic() - self._started
@@ -128,9 +129,25 @@ class Run:
         """The last `seq` that *stage* has finished with; 0 where it never ran."""
         return self._through.get(stage, 0)
 
+    def look(self) -> int:
+        """Read off `runs` how far every stage is; returns the highest run number there."""
+        if not self.store.exists("runs"):
+            return 0
+        runs = self.store.read("runs").groupBy("stage")
+        news = F.max(F.greatest("through_seq", F.when(F.col("accepted") > 0, F.col("seq"))))
+        newest = runs.agg(
+            F.max("through_seq").alias("through"), news.alias("news"), F.max("seq").alias("seq")
+        ).collect()
+        self._through = {row["stage"]: int(row["through"]) for row in newest}
+        self._news = {row["stage"]: int(row["news"]) for row in newest}
+        return max((int(row["seq"]) for row in newest), default=0)
+
     def has_news(self, stage: str, source: str) -> bool:
-        """Whether *source*, the stage before *stage*, has finished what *stage* hasn't; told without a query."""
-        return self.through(source) > self.through(stage)
+        """Whether *source*, the stage before *stage*, has brought what *stage* hasn't seen; told without a query.
+
+        A correction (`amend.py`) can bring rows and leave *source* with as much to do as before.
+        """
+        return self._news.get(source, 0) > self.through(stage)
 
     def fresh(self, table: str, stage: str) -> DataFrame:
         """The rows of *table* that *stage* hasn't finished with."""
@@ -153,7 +170,7 @@ class Run:
 
         Raises :class:`DeferredError` where one of them has requests that have to wait.
         """
-        self._bill([record for record in records if record.counts["requests"]])
+        self.bill([record for record in records if record.counts["requests"]])
         for record in records:
             record.check()
             record.seconds = record.seconds or time.monotonic() - record.began
@@ -169,7 +186,7 @@ class Run:
         if records:
             self.completer.purse.settle()
         for record in records:
-            self._through[record.stage] = self.seq
+            self._through[record.stage] = self._news[record.stage] = self.seq
             self.stages.append(record)
             self.say(summary(record))
         for record in records:
@@ -199,17 +216,27 @@ class Run:
             whole.add(**{n: record.counts[n] for n in _COUNTS if n in ("sent",) or n.endswith(("tokens", "_microusd"))})
         self._land(whole, settings=json.dumps(self.settings.shaping_rows(), sort_keys=True))
         if status != "failed":
-            self.store.work.delete_file(_OPEN)
+            self.half_done.end()
 
     def _land(self, *records: StageRecord, settings: str | None = None) -> None:
-        if not records:
-            return
+        if records:
+            self.store.append("runs", self.rows(records, settings=settings), self.seq)
+
+    def rows(
+        self,
+        records: Iterable[StageRecord],
+        *,
+        run_id: str | None = None,
+        through: Mapping[str, int] | None = None,
+        settings: str | None = None,
+    ) -> DataFrame:
+        """*records* as rows of `runs`; *through* says how far their stages are, where it isn't up to this run."""
         rows = [
             {
-                "run_id": self.run_id,
+                "run_id": run_id or self.run_id,
                 "stage": record.stage,
                 "status": record.status,
-                "through_seq": self.seq,
+                "through_seq": self.seq if through is None else through[record.stage],
                 **record.counts,
                 "waste": record.waste,
                 "engine": record.engine,
@@ -225,7 +252,7 @@ class Run:
         names = [name for name in RUNS.names if name != "seq"]
         schema = ", ".join(f"{c.name} {c.type}" for c in RUNS.columns if c.name != "seq")
         values = [tuple(row[name] for name in names) for row in rows]
-        self.store.append("runs", self.store.spark.createDataFrame(values, schema), self.seq)
+        return self.store.spark.createDataFrame(values, schema)
 
     def land_outcomes(
         self, records: Mapping[str, StageRecord], outcomes: Mapping[str, DataFrame], spent: Mapping[str, Spent]
@@ -251,7 +278,7 @@ class Run:
             record.message = own.stopped or record.message
             self.warnings += [each for each in sorted(own.warnings) if each not in self.warnings]
         made = {table: rows.where(rows["kind"] == ACCEPTED).select("item.*") for table, rows in landed.items()}
-        made["rejects"] = self._rejects(every)
+        made["rejects"] = self.rejects(every)
         if filled:
             self.append({table: rows for table, rows in made.items() if table in filled}, list(records))
         self._keep_pending(every, records)
@@ -280,7 +307,7 @@ class Run:
         refused = {"rejects" for row in found if row["kind"] in (REJECTED, ITEM_REJECT)}
         return refused | {row["table"] for row in found if row["kind"] == ACCEPTED}
 
-    def _bill(self, records: list[StageRecord]) -> None:
+    def bill(self, records: list[StageRecord]) -> None:
         """What the stages paid, from the rows that they paid for: accumulators and counters may count twice.
 
         Counted from each stage's last finished run, so that what a run paid before it was cut off is billed as well.
@@ -303,7 +330,8 @@ class Run:
             record.add(cost_microusd=sum(record.waste.get(cause, 0) for cause in PAID_BESIDE))
             record.counts["wasted_microusd"] = sum(record.waste.values())
 
-    def _rejects(self, rows: DataFrame) -> DataFrame:
+    def rejects(self, rows: DataFrame) -> DataFrame:
+        """The refusals among outcome *rows* that have their `stage`: REJECTS without `seq`."""
         item = F.concat_ws("#", "origin_id", "ordinal")
         input_key = F.when(F.col("kind") == ITEM_REJECT, item).otherwise(F.col("origin_id"))
         usage = ("prompt_tokens", "completion_tokens", "reasoning_tokens", "cached_tokens", "cost_microusd")

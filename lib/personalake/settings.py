@@ -331,7 +331,7 @@ class Settings(_Group):
         Left out: where things lie, how fast they go, and headers (people put keys there).
         """
         how_fast = {
-            "api_key", "headers", "ca_file", "endpoints", "base_url", "transport", "run_on", "tasks", "in_flight",
+            "api_key", "headers", "ca_file", "endpoints", "transport", "run_on", "tasks", "in_flight",
             "requests_per_minute", "tokens_per_minute", "max_attempts", "timeout_s", "patience_s", "max_reply_bytes",
             "wave_rows", "commit_rows", "flush_s", "flush_rows", "batch_rows", "batch_wait_s", "batch_poll_s",
         }  # fmt: skip

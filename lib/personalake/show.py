@@ -22,14 +22,20 @@ if TYPE_CHECKING:
 _WIDE = 100
 
 
+def refuse_no_store(settings: Settings) -> None:
+    """Raise :class:`InputError` where the settings name a folder of this machine that isn't there."""
+    path = settings.store.path
+    if path and not Path(absolute(path)).exists() and "://" not in path:
+        raise InputError("there is no store yet", where=path, cure="`personalake run` makes it")
+
+
 @contextmanager
 def _store(inputs: Inputs, verbose: bool) -> Iterator[Store]:
     """The settings' store for reading: nothing is created and no lease is taken."""
     from personalake.session import session_for  # noqa: PLC0415 (Spark only where tables are read)
 
     settings = inputs.settings
-    if settings.store.path and not Path(absolute(settings.store.path)).exists() and "://" not in settings.store.path:
-        raise InputError("there is no store yet", where=settings.store.path, cure="`personalake run` makes it")
+    refuse_no_store(settings)
     log = Path(absolute(settings.store.work_path)) / "spark.log"
     with session_for(settings.spark, verbose=verbose, log=log) as spark:
         yield Store(spark, settings.store)
@@ -88,8 +94,11 @@ def hub(inputs: Inputs, *, verbose: bool, where: str | None, limit: int) -> Show
     return _list(inputs, "hub", columns, verbose, where, limit)
 
 
-def rejects(inputs: Inputs, *, verbose: bool, where: str | None, limit: int) -> Shown:
-    """What was refused, and why."""
+def rejects(inputs: Inputs, *, verbose: bool, where: str | None, limit: int, stage: str | None = None) -> Shown:
+    """What was refused, and why; by one *stage*, or by any."""
+    if stage is not None:
+        quoted = stage.replace("\\", "").replace("'", "")
+        where = f"(stage = '{quoted}' OR startswith(stage, '{quoted}.'))" + (f" AND ({where})" if where else "")
     columns = ("stage", "reason", "detail", "input_key", "path", "offset", "raw")
     return _list(inputs, "rejects", columns, verbose, where, limit)
 

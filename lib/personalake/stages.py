@@ -78,7 +78,7 @@ def _read(
 
 def infer(run: Run, inputs: Inputs) -> None:
     """Ask who stands behind each new page, and behind those whose answer had to wait."""
-    record, store, settings = StageRecord("infer"), run.store, inputs.settings
+    record, store = StageRecord("infer"), run.store
     if not run.has_news("infer", "ingest") and not store.exists("pending"):
         return
     pages = run.fresh("documents", "infer")
@@ -90,15 +90,26 @@ def infer(run: Run, inputs: Inputs) -> None:
     if pages.isEmpty():
         return
     prompt = personas.prompt(inputs.domains)
-    question = inputs.question("infer", "personas", prompt.response_schema)
     run.remember_prompts([(prompt.prompt_id, prompt.name, prompt.template, prompt.schema_json)])
+    answers, spent = run.completer.complete([infer_ask(pages, inputs)])
+    run.land_outcomes({"infer": record}, {"personas": judged_pages(answers, pages, inputs)}, spent)
+    run.close(record)
+
+
+def infer_ask(pages: DataFrame, inputs: Inputs) -> Ask:
+    """What the infer stage asks of *pages*."""
+    settings, prompt = inputs.settings, personas.prompt(inputs.domains)
+    question = inputs.question("infer", "personas", prompt.response_schema)
     requests = personas.infer_requests(pages, question, prompt, settings.infer, settings.seed)
-    answers, spent = run.completer.complete([Ask("infer", requests, question)])
+    return Ask("infer", requests, question)
+
+
+def judged_pages(answers: DataFrame, pages: DataFrame, inputs: Inputs) -> DataFrame:
+    """What became of each of *pages*, by the *answers* to its request: outcome rows with their stage."""
     columns = ("doc_id", "text", "title", "language", "url", "path", "licence")
     beside = answers.join(pages.select(*columns).withColumnRenamed("doc_id", "origin_id"), "origin_id")
-    outcomes = personas.accept_personas(beside, settings.infer, inputs.domains, settings.seed)
-    run.land_outcomes({"infer": record}, {"personas": outcomes.withColumn("stage", F.lit("infer"))}, spent)
-    run.close(record)
+    outcomes = personas.accept_personas(beside, inputs.settings.infer, inputs.domains, inputs.settings.seed)
+    return outcomes.withColumn("stage", F.lit("infer"))
 
 
 def dedup(run: Run, inputs: Inputs) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import cast
 
 from pyspark.errors import PySparkException
@@ -143,11 +143,40 @@ class Store:
         fitted = conform(rows.withColumn("seq", F.lit(seq).cast("long")), TABLES[name])
         self._save(fitted.write.format("delta").mode("overwrite").option("replaceWhere", where), name)
 
+    def delete(self, name: str, keys: DataFrame) -> None:
+        """Delete the rows of *name* that agree with a row of *keys* in all of its columns, in one commit."""
+        self._merge(name, keys, "DELETE")
+
+    def change(self, name: str, keys: DataFrame, values: Mapping[str, str]) -> None:
+        """Give the rows that agree with a row of *keys* new *values*, SQL over the old row `t`, in one commit."""
+        self._merge(name, keys, "UPDATE SET " + ", ".join(f"t.`{column}` = {sql}" for column, sql in values.items()))
+
+    def _merge(self, name: str, keys: DataFrame, action: str) -> None:
+        # MERGE, because Delta's DELETE and UPDATE take no subquery; SQL, because it works on Connect, too.
+        if not self.exists(name):
+            return
+        on = " AND ".join(f"t.`{column}` = k.`{column}`" for column in keys.columns)
+        view = f"personalake_{uuid.uuid4().hex}"
+        keys.distinct().createOrReplaceTempView(view)
+        try:
+            self.spark.sql(
+                f"MERGE INTO {self._sql_name(name)} AS t USING {view} AS k ON {on} WHEN MATCHED THEN {action}"
+            )
+        finally:
+            self.spark.catalog.dropTempView(view)
+
     def stage(self, rows: DataFrame, name: str) -> DataFrame:
         """Materialise *rows* under the work folder and read them back: computed once, in any kind of session."""
-        folder = self.work / "staged" / name
+        return self.keep(rows, self.work / "staged" / name)
+
+    def keep(self, rows: DataFrame, folder: Folder) -> DataFrame:
+        """Materialise *rows* in a *folder* of the work folder, which stays there, and read them back."""
         rows.write.mode("overwrite").parquet(folder.for_spark)
         return self.spark.read.schema(rows.schema).parquet(folder.for_spark)
+
+    def kept(self, folder: Folder) -> DataFrame:
+        """The rows that :meth:`keep` wrote, of which there must be some."""
+        return self.spark.read.parquet(folder.for_spark)
 
     def clear_staged(self) -> None:
         """Delete what :meth:`stage` wrote; called when a run ends, however it ends."""

@@ -155,6 +155,11 @@ class Folder:
                     return content
             except FileNotFoundError:
                 return None
+            except OSError:
+                # S3's client looks and then reads; of an object that is deleted in between it says "internal failure".
+                if (self / name).exists():
+                    raise
+                return None
 
     def write(self, name: str, content: bytes) -> None:
         """Write the file *name* so that a reader sees all of it or none."""

@@ -24,8 +24,10 @@ import pytest
 
 from personalake.errors import DeferredError, PersonalakeError, StopRunError
 from personalake.llm import batch as module
-from personalake.llm.batch import Cut, Desk, Row, Submitted, Terms, write_files
-from personalake.llm.batch_results import Collected, Wire
+from personalake.llm.batch import Desk, Submitted, Terms
+from personalake.llm.batch_files import Cut, Row, write_files
+from personalake.llm.batch_results import Collected
+from personalake.llm.batch_wire import Wire
 from personalake.llm.client import Endpoint
 from personalake.llm.journal import SCHEMA, Journal, segments
 from personalake.llm.models import Price

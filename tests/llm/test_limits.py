@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from personalake.llm.limits import Bucket, Lane, Window, seconds_of
+from personalake.llm.limits import Bucket, Lane, seconds_of
 from personalake.llm.outcome import Kind, Outcome, Usage
+from personalake.llm.window import Window
 
 GOOD = Outcome(Kind.ANSWERED, reply="yes", usage=Usage(prompt=5, completion=5))
 LIMITED = Outcome(Kind.RETRY, "rate_limited", rate_limited=True)

@@ -78,6 +78,22 @@ def test_endpoints_that_all_fail_defer_the_rest_with_the_last_reason(tmp_path: P
     assert "503" in tally["detail"] or "overload" in tally["detail"]
 
 
+def test_every_row_ends_and_no_more_is_sent_than_replies_and_faults(tmp_path: Path) -> None:
+    faults = {
+        "rates": {"429": 0.2, "500": 0.05, "reset": 0.01},
+        "retry_style": "retry-after-ms",
+        "retry_after_s": 0.001,
+    }
+    with serving(_faulty(faults)) as base_url:
+        asked = plan(base_url, tmp_path, llm={"in_flight": 64}, max_attempts=6, patience_s=60.0, flush_rows=256)
+        tally = run(asked, requests(1_000))
+        told = ledger(base_url)
+    assert (tally["done"], tally["deferred"], tally["outcome"]) == (1_000, 0, None)
+    assert sum(told["faults"].values()) > 200
+    assert tally["sent"] == told["requests"] == 1_000 + sum(told["faults"].values())
+    assert told["answered_again"] == 0
+
+
 def test_a_quota_that_is_spent_defers_and_a_wrong_key_stops(tmp_path: Path) -> None:
     for kind, outcome in (("quota", "defer"), ("wrong_key_400", "stop")):
         with serving(_faulty({"kind": kind})) as base_url:

@@ -14,7 +14,8 @@ from pyspark.sql import DataFrame
 
 from personalake.errors import PersonalakeError, StopRunError
 from personalake.lease import Lease
-from personalake.llm.batch import Cut, Desk, Row, Submitted, Terms
+from personalake.llm.batch import Desk, Submitted, Terms
+from personalake.llm.batch_files import Cut, Row
 from personalake.llm.batch_results import Collected
 from personalake.llm.client import Endpoint
 from personalake.llm.journal import Journal, forget_segments, segments

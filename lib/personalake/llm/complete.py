@@ -18,25 +18,27 @@ import functools
 import math
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import islice
 
 import pyarrow as pa
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
+from personalake import telemetry
 from personalake.errors import DeferredError, PersonalakeError, StopRunError
 from personalake.lease import Lease
 from personalake.llm.batched import Batched
 from personalake.llm.client import Endpoint
 from personalake.llm.engine import TALLY_DDL, Plan, run_part, task
 from personalake.llm.journal import check_segments, forget_segments, segments
-from personalake.llm.landing import Landing, once, with_completion
+from personalake.llm.landing import Landing, once
 from personalake.llm.models import Question
 from personalake.llm.outcome import cure
 from personalake.llm.progress import Progress
 from personalake.llm.purse import Purse
 from personalake.llm.spent import Spent
+from personalake.llm.waiting import Waiting, freeze, only, without
 from personalake.llm.wave import Wave
 from personalake.session import parallelism
 from personalake.settings import LlmSettings
@@ -54,23 +56,6 @@ class Ask:
     stage: str
     requests: DataFrame
     question: Question
-
-
-@dataclass(frozen=True)
-class _Waiting:
-    """What has no answer yet, by stage: how many requests, what they may cost at most, and the first of them."""
-
-    rows: DataFrame
-    questions: dict[str, Question]
-    counts: dict[str, int] = field(default_factory=dict)
-    worst: dict[str, int] = field(default_factory=dict)
-    dearest: int = 0
-    first: dict[str, str] = field(default_factory=dict)
-
-    @property
-    def total(self) -> int:
-        """How many requests wait, in all."""
-        return sum(self.counts.values())
 
 
 class Completer:
@@ -137,7 +122,7 @@ class Completer:
             waiting = self._waiting(asked, questions, f"waiting-{again}")
         return once(self._store, asked), spent
 
-    def _by_batch(self, waiting: _Waiting, spent: dict[str, Spent]) -> None:
+    def _by_batch(self, waiting: Waiting, spent: dict[str, Spent]) -> None:
         """Hand in what waits, and collect until all is there or the patience is over."""
         asked: list[str] = []
         if waiting.total and self._affordable(waiting, spent):
@@ -146,42 +131,13 @@ class Completer:
             asked = self._preflight(wave, waiting, spent)
             self._close(wave, spent)
         if waiting.total > len(asked):
-            self._batched.submit(_without(waiting.rows, asked), waiting.questions, spent)
+            self._batched.submit(without(waiting.rows, asked), waiting.questions, spent)
         self._batched.wait(spent)
 
-    def _waiting(self, asked: DataFrame, questions: Mapping[str, Question], name: str) -> _Waiting:
-        """The distinct requests of *asked* without a completion, frozen: no wave computes them again."""
-        one_each = asked.groupBy("request_key").agg(
-            *(F.min(name).alias(name) for name in ("stage", "body", "est_tokens", "worst_microusd"))
-        )
-        if self._store.exists("completions"):
-            known = with_completion(self._store, asked.select("request_key").distinct(), asked.count())
-            one_each = one_each.join(known, "request_key", "left_anti")
-        at_desk = self._batched.waiting()
-        if at_desk is not None:
-            one_each = one_each.join(at_desk, "request_key", "left_anti")
-        rows = self._store.stage(one_each, f"{name}-{self._calls}")
-        found = (
-            rows.groupBy("stage")
-            .agg(
-                F.count("*").alias("rows"),
-                F.sum("worst_microusd").alias("worst"),
-                F.max("worst_microusd").alias("dearest"),
-                F.min("request_key").alias("first"),
-            )
-            .orderBy("stage")
-            .collect()
-        )
-        return _Waiting(
-            rows,
-            {row["stage"]: questions[row["stage"]] for row in found},
-            {row["stage"]: int(row["rows"]) for row in found},
-            {row["stage"]: int(row["worst"]) for row in found},
-            max((int(row["dearest"]) for row in found), default=0),
-            {row["stage"]: row["first"] for row in found},
-        )
+    def _waiting(self, asked: DataFrame, questions: Mapping[str, Question], name: str) -> Waiting:
+        return freeze(self._store, asked, questions, f"{name}-{self._calls}", self._batched.waiting())
 
-    def _run_waves(self, waiting: _Waiting, spent: dict[str, Spent]) -> bool:
+    def _run_waves(self, waiting: Waiting, spent: dict[str, Spent]) -> bool:
         """Ask what waits, wave after wave; whether another round may get more out of what is left of the budget."""
         count = math.ceil(waiting.total / self._settings.wave_rows)
         numbered = waiting.rows.withColumn("wave", F.pmod(F.xxhash64("request_key"), F.lit(count)))
@@ -192,10 +148,12 @@ class Completer:
                 return False
             self._lease.check()
             wave = self._open(waiting, count, tasks)
-            asked = asked or self._preflight(wave, waiting, spent)
-            if waiting.total > len(asked):
-                self._ask(wave, _without(numbered.where(F.col("wave") == number), asked), tasks)
-            self._close(wave, spent)
+            stages = " ".join(waiting.questions)
+            with telemetry.span("wave", stages=stages, requests=-(-waiting.total // count), tasks=tasks):
+                asked = asked or self._preflight(wave, waiting, spent)
+                if waiting.total > len(asked):
+                    self._ask(wave, without(numbered.where(F.col("wave") == number), asked), tasks)
+                self._close(wave, spent)
             if any(each.out_of_budget for each in spent.values()):
                 for each in spent.values():
                     each.out_of_budget, each.stopped = False, None
@@ -204,7 +162,7 @@ class Completer:
                 return False
         return False
 
-    def _affordable(self, waiting: _Waiting, spent: dict[str, Spent]) -> int:
+    def _affordable(self, waiting: Waiting, spent: dict[str, Spent]) -> int:
         """How many tasks the budget holds, each with room for a few requests; 0, and said to all stages, for none."""
         left = self.purse.left
         if left is None:
@@ -218,7 +176,7 @@ class Completer:
             return 0
         return max(1, min(self._tasks, left // max(1, 8 * waiting.dearest)))
 
-    def _open(self, waiting: _Waiting, count: int, tasks: int) -> Wave:
+    def _open(self, waiting: Waiting, count: int, tasks: int) -> Wave:
         # The nonce keeps a wave of this process apart from the same wave of one that died: Delta must not take
         # the second's journal for the first's, which it has landed.
         self._wave += 1
@@ -232,7 +190,7 @@ class Completer:
     def _told(self, wave: Wave) -> None:
         self.progress(self._so_far.plus(wave.found))
 
-    def _preflight(self, wave: Wave, waiting: _Waiting, spent: dict[str, Spent]) -> list[str]:
+    def _preflight(self, wave: Wave, waiting: Waiting, spent: dict[str, Spent]) -> list[str]:
         """Ask one request of each stage alone: a wrong key or model is found out once, not by all in flight.
 
         Where its reply is refused, the next nineteen are asked before all others. Returns the keys that were asked.
@@ -240,7 +198,7 @@ class Completer:
         asked = [key for stage, key in waiting.first.items() if stage not in self._answered]
         if not asked:
             return []
-        self._ask(wave.alone("first", len(asked)), _only(waiting.rows, asked), 1)
+        self._ask(wave.alone("first", len(asked)), only(waiting.rows, asked), 1)
         said = sorted((t for t in wave.tallies if t["reason"]), key=lambda tally: tally["outcome"] != "stop")
         if said:
             message, where = f"{said[0]['reason']}: {said[0]['detail']}", self._settings.address
@@ -254,12 +212,12 @@ class Completer:
         self._answered.update(waiting.questions)
         return asked
 
-    def _opening(self, wave: Wave, waiting: _Waiting, stage: str, spent: dict[str, Spent]) -> list[str]:
+    def _opening(self, wave: Wave, waiting: Waiting, stage: str, spent: dict[str, Spent]) -> list[str]:
         """Stop the run where *stage* opens with nothing but refusals of one kind; returns the keys that were asked."""
-        own = _without(waiting.rows.where(F.col("stage") == stage), [waiting.first[stage]])
+        own = without(waiting.rows.where(F.col("stage") == stage), [waiting.first[stage]])
         keys = [row[0] for row in own.orderBy("request_key").select("request_key").limit(_OPENING - 1).collect()]
         if keys:
-            self._ask(wave.alone(f"opening-{stage}", len(keys)), _only(waiting.rows, keys), 1)
+            self._ask(wave.alone(f"opening-{stage}", len(keys)), only(waiting.rows, keys), 1)
         tallies = [tally for tally in wave.tallies if tally["stage"] == stage]
         reasons = {tally["refused"] for tally in tallies}
         done, refused = (sum(tally[name] for tally in tallies) for name in ("done", "rejected"))
@@ -291,6 +249,8 @@ class Completer:
         unknown: dict[str, int] = {}
         for tally in wave.tallies:
             spent[tally["stage"]].take(tally)
+            sends = {"requests": tally["sent"], **{name: tally[name] for name in ("failed_sends", "rate_limited")}}
+            telemetry.count(sends, stage=tally["stage"])
             unknown[tally["stage"]] = unknown.get(tally["stage"], 0) + tally["unknown_microusd"]
         for stage, cost in repeated.items():
             spent.setdefault(stage, Spent()).repeated_microusd += cost
@@ -310,7 +270,7 @@ class Completer:
         most = self._settings.tasks or max(1, parallelism(self._store.spark) - 1)
         return min(most, sum(endpoint.in_flight for endpoint in self._endpoints))
 
-    def _check_prices(self, waiting: _Waiting) -> None:
+    def _check_prices(self, waiting: Waiting) -> None:
         for question in waiting.questions.values():
             if self.purse.budget is not None and question.abilities.price is None:
                 raise PersonalakeError(
@@ -318,14 +278,6 @@ class Completer:
                     where="budget_usd",
                     cure="add its price to models.yaml",
                 )
-
-
-def _only(rows: DataFrame, keys: list[str]) -> DataFrame:
-    return rows.where(F.col("request_key").isin(keys))
-
-
-def _without(rows: DataFrame, keys: list[str]) -> DataFrame:
-    return rows.where(~F.col("request_key").isin(keys)) if keys else rows
 
 
 def _fed(columns: DataFrame) -> Iterator[pa.RecordBatch]:

@@ -87,9 +87,10 @@ def replies(path: str, folder: Folder, columns: Sequence[str] = tuple(SCHEMA.nam
             if not file.schema_arrow.equals(SCHEMA):
                 raise _foreign(path)
             return file.read(columns=list(columns)).select(list(columns))
-    except FileNotFoundError:
-        return SCHEMA.empty_table().select(list(columns))
     except (pa.ArrowInvalid, OSError) as error:
+        # S3's client looks and then reads; of an object that is deleted in between it says "internal failure".
+        if folder.filesystem.get_file_info(path).type == fs.FileType.NotFound:
+            return SCHEMA.empty_table().select(list(columns))
         raise _damaged(path, " ".join(str(error).split())[:200]) from error
 
 
@@ -128,12 +129,10 @@ def _foreign(path: str) -> StoreError:
 
 def forget_segments(wave: Folder, landed: list[Segment]) -> None:
     """Delete the segments that were landed, and the wave's folder unless somebody has written more into it since."""
-    for segment in landed:
-        wave.filesystem.delete_file(segment.path)
+    wave.delete_files(segment.path for segment in landed)
     left = [str(info.path) for info in wave.files()]
     if not any(map(Segment.of, left)):
-        for path in left:
-            wave.filesystem.delete_file(path)  # Half-written files of the dead, and the wish to stop.
+        wave.delete_files(left)  # Half-written files of the dead, and the wish to stop.
         wave.prune()
 
 
@@ -217,22 +216,9 @@ class Journal:
     def _put(self, name: str, content: bytes) -> None:
         # The folder may be swept away between its making and the write: `forget_segments` removes empty ones.
         for last in (False, False, True):
-            self._own.make()
             try:
-                return self._write_whole(name, content)
-            except FileNotFoundError:
-                if last:
+                return self._own.write(name, content)
+            except StoreError as error:
+                if last or not isinstance(error.__cause__, FileNotFoundError):
                     raise
         return None
-
-    def _write_whole(self, name: str, content: bytes) -> None:
-        files = self._own.filesystem
-        if not isinstance(files, fs.LocalFileSystem):
-            # An object store shows an object whole or not at all; its "move" would be a second copy.
-            with files.open_output_stream(f"{self._own.path}/{name}") as stream:
-                stream.write(content)
-            return
-        beside = f"{self._own.path}/.{name}.part"
-        with files.open_output_stream(beside) as stream:
-            stream.write(content)
-        files.move(beside, f"{self._own.path}/{name}")

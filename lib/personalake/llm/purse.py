@@ -38,9 +38,9 @@ class Purse:
         return self._paid
 
     def pay(self, microusd: int) -> None:
-        """Replies of that cost were landed."""
-        if self.budget is not None:
-            self._paid = self.paid + microusd
+        """So much was written down as paid; what nobody has asked for yet, the tables will tell."""
+        if self._paid is not None:
+            self._paid += microusd
 
     @property
     def left(self) -> int | None:
@@ -49,7 +49,9 @@ class Purse:
 
     def reserve(self, wave: Folder, worst: Mapping[str, int], sends: int, one: int) -> None:
         """Write down, ahead of a wave, what it may cost by stage, and how many *sends* of *one* a crash can lose."""
-        wave.write(_RESERVED, json.dumps({"worst": dict(worst), "most": sends * one}).encode())
+        whole = sum(worst.values()) if self.left is None else min(sum(worst.values()), self.left)
+        told = {"worst": dict(worst), "whole": whole, "lost": sends * one}
+        wave.write(_RESERVED, json.dumps(told).encode())
 
     def close_crashed(self, wave: Folder, journaled: int) -> None:
         """Write down what a crashed wave may have cost beyond the *journaled* replies."""
@@ -58,12 +60,10 @@ class Purse:
             return
         told = json.loads(content)
         worst: dict[str, int] = told["worst"]
-        whole = sum(worst.values())
-        lost = min(max(0, whole - journaled), int(told["most"]))
+        lost, shared = min(max(0, told["whole"] - journaled), int(told["lost"])), sum(worst.values())
         if lost:
-            self.lose(
-                wave.address.rsplit("/", 1)[-1], {stage: -(-lost * cost // whole) for stage, cost in worst.items()}
-            )
+            by_stage = {stage: -(-lost * cost // shared) for stage, cost in worst.items()}
+            self.lose(wave.address.rsplit("/", 1)[-1], by_stage)
         wave.delete_file(_RESERVED)
 
     def close(self, wave: Folder, unknown: Mapping[str, int]) -> None:

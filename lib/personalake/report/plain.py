@@ -14,7 +14,7 @@ REASONS = {
     "not_html": "The record isn't a web page but an image, a PDF or the like.",
     "empty_body": "The record has no content.",
     "no_text": "Nothing was left of the page once menus and markup were taken away.",
-    "too_large": "The record is, or unpacks to, more bytes than the settings allow.",
+    "too_large": "The record or reply is, or unpacks to, more bytes than the settings allow.",
     "bad_encoding": "The bytes aren't text in the encoding that the page states, nor in a likely one.",
     "bad_record": "The record breaks the rules of its format and can't be read.",
     "unsupported_file": "The file is of a kind that the corpus readers don't know.",
@@ -24,6 +24,9 @@ REASONS = {
     # replies
     "invalid_json": "The reply was to be JSON and doesn't parse, even after one request to mend it.",
     "schema": "The reply is JSON but not of the shape that was asked for.",
+    "invalid_schema": "The reply is JSON but not of the shape that was asked for, even after one request to mend it.",
+    "tool_call": "The model called a tool instead of writing.",
+    "tool_use_failed": "The endpoint couldn't make sense of the model's call of a tool.",
     "refusal": "The model declined to answer.",
     "content_filter": "The provider's content filter withheld the reply.",
     "length": "The reply was cut at the token limit before it was complete.",

@@ -35,11 +35,15 @@ def candidates(hub: DataFrame, tried: DataFrame, task: Task, seed: int, most: in
 
     The rank orders the whole hub once and for all, so that a target means the same rows whatever came back first.
     """
+    return ranked(hub.join(tried, "persona_id", "left_anti"), task, seed).orderBy("rank").limit(most)
+
+
+def ranked(hub: DataFrame, task: Task, seed: int) -> DataFrame:
+    """Personas as the task's writers, with the hash `rank` that each has for it."""
     from pyspark.sql import functions as F  # noqa: PLC0415 (Spark's usual name; the kernels run without Spark)
 
     rank = F.sha2(F.concat_ws("\x1f", F.lit("rank"), F.lit(str(seed)), F.lit(task.task), "persona_id"), 256)
-    ranked = hub.withColumn("rank", rank).join(tried, "persona_id", "left_anti")
-    return ranked.orderBy("rank").limit(most).select(*_WRITER)
+    return hub.withColumn("rank", rank).select(*_WRITER)
 
 
 def example_id(task: str, persona_id: str) -> str:

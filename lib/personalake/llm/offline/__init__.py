@@ -1,5 +1,7 @@
 """``offline-rules``, the embedded OpenAI-compatible endpoint: rules, not a model; deterministic; faults on order.
 
+``personalake serve-offline --help`` lists every fault, limit and route.
+
 Importing this package loads no web server; ``create_app`` does.
 """
 

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from .canned import Canned
 from .checks import check_chat, check_context, check_embeddings, output_limit
@@ -29,8 +28,7 @@ from .wire import encode
 ASSUMED_COMPLETION = 16
 
 
-@dataclass(frozen=True)
-class Order:
+class Order(NamedTuple):
     """Whose request it is (ledger key, client's id, which attempt), ``live`` or ``batch``, and under which plan."""
 
     key: str

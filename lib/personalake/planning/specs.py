@@ -1,0 +1,105 @@
+"""The stages that pay, and what one of their requests is taken for where none can be built from a row yet."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from personalake import personas
+from personalake.inputs import Inputs
+from personalake.llm.models import Question
+from personalake.llm.requests import request
+from personalake.planning import arithmetic
+from personalake.planning.arithmetic import Replies
+from personalake.prompts.render import draw
+from personalake.rounds import stage_name
+from personalake.synthesis.synthesize import answering_request, writing_request
+from personalake.synthesis.tasks import Task
+
+_WIDEST = "語"
+"""A character of three bytes, as most have that take more than one: a longest text is made of it."""
+_TOKEN_CHARS = 4
+_PERSONA_CHARS = 200
+
+
+@dataclass(frozen=True)
+class Spec:
+    """A stage that pays: whom it asks, and what its requests and replies are assumed to be like.
+
+    *prompt* is a usual one's, in estimated tokens; *worst* (millionths of a dollar) and *size* (bytes) the longest's.
+    """
+
+    stage: str
+    question: Question
+    prompt: int
+    worst: int
+    size: int
+    reply: Replies
+
+
+def questions(inputs: Inputs) -> dict[str, Question]:
+    """By stage, what is asked of which model."""
+    schema = personas.prompt(inputs.domains).response_schema
+    steps = {stage_name(task, step): inputs.question(step.role) for task, _ in inputs.tasks for step in task.steps}
+    return {"infer": inputs.question("infer", "personas", schema), **steps}
+
+
+def specs(inputs: Inputs) -> dict[str, Spec]:
+    """The stages that pay, in their order."""
+    asked = questions(inputs)
+    found = [_infer(inputs, asked["infer"])]
+    for task, _ in inputs.tasks:
+        found += _steps(inputs, task, asked)
+    return {spec.stage: spec for spec in found}
+
+
+def _infer(inputs: Inputs, question: Question) -> Spec:
+    prompt, settings = personas.prompt(inputs.domains), inputs.settings.infer
+
+    def asks(page: str) -> dict[str, Any]:
+        system = {"role": "system", "content": prompt.system}
+        return request(question, [system, {"role": "user", "content": prompt.user + page}], "", "")
+
+    most = settings.max_page_chars
+    output = arithmetic.TOKENS_OF_PERSONA * settings.personas_per_page
+    return _spec(
+        inputs, "infer", question, asks("x" * round(most * arithmetic.PAGE_OF_MOST)), asks(_WIDEST * most), output
+    )
+
+
+def _steps(inputs: Inputs, task: Task, asked: Mapping[str, Question]) -> Iterator[Spec]:
+    seed, first = inputs.settings.seed, task.writing[0]
+    written = asked[stage_name(task, first)].role.max_tokens * _TOKEN_CHARS
+    for step in task.steps:
+        question = asked[stage_name(task, step)]
+
+        def asks(text: str, step: Any = step, question: Question = question) -> dict[str, Any]:  # noqa: ANN401
+            if not step.answers:
+                writer = {"persona_id": "", "text": text, "language": "en"}
+                return writing_request(writer, task, question, seed)
+            variation = list(draw(task.vary, seed, "").items())
+            fields = [(each.id, text) for each in task.writing]
+            example = {"example_id": "", "fields": fields, "variation": variation, "language": "en"}
+            return answering_request(example, task, step, question, 0)
+
+        usual, longest = (
+            ("x" * round(written * arithmetic.REPLY_OF_MOST), "x" * written)
+            if step.answers
+            else ("x" * _PERSONA_CHARS, _WIDEST * inputs.settings.infer.max_chars)
+        )
+        output = question.role.max_tokens * arithmetic.REPLY_OF_MOST
+        yield _spec(inputs, stage_name(task, step), question, asks(usual), asks(longest), output)
+
+
+def _spec(
+    inputs: Inputs, stage: str, question: Question, usual: dict[str, Any], longest: dict[str, Any], output: float
+) -> Spec:
+    most, output = question.role.max_tokens, min(output, float(question.role.max_tokens))
+    offline = inputs.settings.llm.offline
+    latency = inputs.settings.offline.latency_ms / 1000 if offline else arithmetic.latency_s(output)
+    # An estimate reserves the whole reply: what is left is the prompt.
+    prompt = usual["est_tokens"] - most
+    size = len(longest["body"].encode("utf-8", "surrogatepass"))
+    reply = Replies(0, 0.0, output, output, float(most), 0.0, latency, 0.0)
+    return Spec(stage, question, prompt, longest["worst_microusd"], size, reply)

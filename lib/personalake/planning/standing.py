@@ -1,0 +1,211 @@
+"""Where a store stands before the next run: what that would ask, and what the tasks have; counted, not collected."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
+
+from personalake.corpus import ingest as corpus
+from personalake.inputs import Inputs
+from personalake.planning.measured import Money, infer_requests, kind_column, kind_of, known_keys, money, through
+from personalake.rounds import stage_name
+from personalake.store import Store
+from personalake.synthesis import synthesize as synthesis
+from personalake.synthesis.tasks import Step, Task
+
+
+class Asked(NamedTuple):
+    """The requests that a stage could send now, built as a run builds them: how many, and what they are like.
+
+    *known* have an answer already, or wait for one in a batch; all else is of the others. *prompt* is in estimated
+    tokens, *worst* in millionths of a dollar.
+    """
+
+    requests: int = 0
+    known: int = 0
+    prompt: int = 0
+    worst: int = 0
+    size: int = 0
+
+
+class TaskState(NamedTuple):
+    """A task's examples: complete ones, those that lack an answer, and the personas who were asked."""
+
+    complete: int = 0
+    waiting: int = 0
+    tried: int = 0
+
+
+@dataclass(frozen=True)
+class Standing:
+    """Where a store stands."""
+
+    asked: Mapping[str, Asked] = field(default_factory=dict)
+    piloted: int = 0
+    """Pages among those asked about that only a pilot has read."""
+    fresh_personas: int = 0
+    hub: int = 0
+    tasks: Mapping[str, TaskState] = field(default_factory=dict)
+    unread: Mapping[str, tuple[int, int]] = field(default_factory=dict)
+    """By kind of file: how many no run has read, and their bytes."""
+    money: Money = field(default_factory=lambda: Money(0, 0, 0))
+
+
+def empty(inputs: Inputs, journaled_microusd: int) -> Standing:
+    """Where a store stands that nobody has filled, but perhaps `try` its journal; needs no Spark."""
+    unread: dict[str, tuple[int, int]] = {}
+    listed = [(file, False) for file in inputs.files] + [(file, True) for file in inputs.persona_files]
+    for file, own in listed:
+        kind = kind_of(file, own)
+        files, size = unread.get(kind, (0, 0))
+        unread[kind] = files + 1, size + file.size
+    return Standing(unread=unread, money=Money(0, journaled_microusd, 0))
+
+
+def standing(store: Store, inputs: Inputs, pilot: Store | None) -> Standing:
+    """Where *store* stands; *pilot* is the store of its last pilot, which may have read pages that it hasn't."""
+    at, tasks = through(store), _task_states(store, inputs)
+    pages = _pages(store, at)
+    more = None if pilot is None else _pilot_pages(store, pilot, inputs)
+    piloted = 0 if more is None else more.count()
+    whole = pages if more is None else pages.unionByName(more)
+    parts = {"infer": infer_requests(whole, inputs), **dict(_task_requests(store, inputs, tasks))}
+    count = pages.count() + piloted + sum(target for _, target in inputs.tasks)
+    return Standing(
+        asked=_asked(store, parts, inputs, count),
+        piloted=piloted,
+        fresh_personas=store.read("personas", after_seq=at.get("dedup", 0)).count(),
+        hub=store.read("hub").count(),
+        tasks=tasks,
+        unread=_unread(store, inputs),
+        money=money(store),
+    )
+
+
+def _pages(store: Store, at: Mapping[str, int]) -> DataFrame:
+    """The documents that `infer` would ask about: the new ones, and those whose answer had to wait."""
+    since, columns = at.get("infer", 0), ("doc_id", "text")
+    pages = store.read("documents", after_seq=since).select(*columns)
+    if not since or not store.exists("pending"):
+        return pages
+    waiting = store.read("pending").where("stage = 'infer'").select(F.col("origin_id").alias("doc_id")).distinct()
+    older = store.read("documents", until_seq=since).select(*columns)
+    return pages.unionByName(older.join(waiting, "doc_id", "left_semi"))
+
+
+def _pilot_pages(store: Store, pilot: Store, inputs: Inputs) -> DataFrame:
+    """Pages that a pilot has read from the corpus's files, and no run yet."""
+    read = pilot.read("documents").select("doc_id", "text", "path")
+    listed = corpus.files_frame(store.spark, inputs.files).select("path")
+    own = read.join(F.broadcast(listed), "path", "left_semi").select("doc_id", "text")
+    return own.join(store.read("documents").select("doc_id"), "doc_id", "left_anti")
+
+
+def _unread(store: Store, inputs: Inputs) -> dict[str, tuple[int, int]]:
+    files = [corpus.files_frame(store.spark, each) for each in (inputs.files, inputs.persona_files)]
+    listed = files[0].withColumn("own", F.lit(False)).unionByName(files[1].withColumn("own", F.lit(True)))
+    new = listed.join(store.read("files_seen").select("path", "size", "stamp"), ["path", "size", "stamp"], "left_anti")
+    found = new.groupBy(kind_column(F.col("own")).alias("kind")).agg(F.count("*").alias("files"), F.sum("size"))
+    return {row["kind"]: (int(row["files"]), int(row["sum(size)"])) for row in found.collect()}
+
+
+def _steps(inputs: Inputs) -> list[tuple[Task, Step, str]]:
+    return [(task, step, stage_name(task, step)) for task, _ in inputs.tasks for step in task.steps]
+
+
+def _refused(store: Store, stages: Sequence[str]) -> DataFrame:
+    """What the stages have refused: the persona or example that was asked."""
+    rows = store.read("rejects").where(F.col("stage").isin(list(stages)))
+    return rows.select("stage", F.substring_index("input_key", "#", 1).alias("refused")).distinct()
+
+
+def _task_states(store: Store, inputs: Inputs) -> dict[str, TaskState]:
+    """What `rounds.Rounds` would find in the tables when it begins."""
+    writing = {stage: task.task for task, step, stage in _steps(inputs) if not step.answers}
+    answering = [(task.task, step.id, stage) for task, step, stage in _steps(inputs) if step.answers]
+    if not answering or not store.exists("examples"):
+        return {}
+    steps = store.spark.createDataFrame(answering, "task string, step string, stage string")
+    refused = _refused(store, [*writing, *(stage for _, _, stage in answering)])
+    said = refused.withColumnRenamed("refused", "example_id").withColumn("no", F.lit(True))
+    answered = store.read("solutions").select("example_id", "step", F.lit(True).alias("yes")).distinct()
+    examples = store.read("examples").select("example_id", "task").join(F.broadcast(steps), "task")
+    each = examples.join(answered, ["example_id", "step"], "left").join(said, ["example_id", "stage"], "left")
+    complete, open_ = F.every(F.col("yes").isNotNull()), F.some(F.coalesce("yes", "no").isNull())
+    whole = each.groupBy("task", "example_id").agg(complete.alias("complete"), open_.alias("open"))
+    found = whole.groupBy("task").agg(
+        F.count_if("complete").alias("complete"), F.count_if("open").alias("open"), F.count("*").alias("tried")
+    )
+    lost = refused.where(F.col("stage").isin(list(writing))).groupBy("stage").count().collect()
+    states = {
+        row["task"]: TaskState(int(row["complete"]), int(row["open"]), int(row["tried"])) for row in found.collect()
+    }
+    for row in lost:
+        state = states.get(writing[row["stage"]], TaskState())
+        states[writing[row["stage"]]] = state._replace(tried=state.tried + int(row["count"]))
+    return states
+
+
+def _task_requests(store: Store, inputs: Inputs, states: Mapping[str, TaskState]) -> Iterator[tuple[str, DataFrame]]:
+    """What the first round of synthesis would ask, of the personas and examples that are there."""
+    for task, target in inputs.tasks:
+        state = states.get(task.task, TaskState())
+        first, missing = task.writing[0], target - state.complete - state.waiting
+        stage = stage_name(task, first)
+        if missing > 0 and store.exists("hub"):
+            tried = store.read("examples").where(F.col("task") == task.task).select("persona_id")
+            refused = _refused(store, [stage]).select(F.col("refused").alias("persona_id"))
+            seed = inputs.settings.seed
+            writers = synthesis.candidates(store.read("hub"), tried.unionByName(refused), task, seed, missing)
+            yield stage, synthesis.writing_requests(writers, task, inputs.question(first.role), seed)
+        for step in task.answering if state.waiting else ():
+            yield (
+                stage_name(task, step),
+                synthesis.answering_requests(_lacking(store, task, step), task, step, inputs.question(step.role)),
+            )
+
+
+def _lacking(store: Store, task: Task, step: Step) -> DataFrame:
+    answered = store.read("solutions").where(F.col("step") == step.id).select("example_id")
+    refused = _refused(store, [stage_name(task, step)]).select(F.col("refused").alias("example_id"))
+    examples = store.read("examples").where(F.col("task") == task.task)
+    return examples.join(answered.unionByName(refused), "example_id", "left_anti")
+
+
+def _asked(store: Store, parts: Mapping[str, DataFrame], inputs: Inputs, count: int) -> dict[str, Asked]:
+    sizes = ("est_tokens", "worst_microusd", "size")
+    named = [
+        rows.withColumn("size", F.octet_length("body").cast("long")).select(
+            "request_key", F.lit(stage).alias("stage"), *sizes
+        )
+        for stage, rows in parts.items()
+    ]
+    every = functools.reduce(DataFrame.unionByName, named)
+    once = every.groupBy("request_key").agg(*(F.min(name).alias(name) for name in ("stage", *sizes)))
+    known = known_keys(store, once.select("request_key"), count).withColumn("known", F.lit(True))
+    new = F.col("known").isNull()
+    found = (
+        once.join(known, "request_key", "left")
+        .groupBy("stage")
+        .agg(
+            F.count_if(new).alias("new"),
+            F.count_if("known").alias("known"),
+            *(F.coalesce(F.sum(F.when(new, F.col(name))), F.lit(0)).alias(name) for name in sizes),
+        )
+        .collect()
+    )
+    roles = {"infer": "infer", **{stage: step.role for _, step, stage in _steps(inputs)}}
+    return {
+        row["stage"]: _told(row.asDict(), inputs.settings.llm.role(roles[row["stage"]]).max_tokens) for row in found
+    }
+
+
+def _told(row: Mapping[str, int], most: int) -> Asked:
+    # An estimate reserves the whole reply: what is left is the prompt.
+    prompt = row["est_tokens"] - most * row["new"]
+    return Asked(row["new"], row["known"], prompt, row["worst_microusd"], row["size"])
