@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import functools
-import itertools
 import json
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -158,9 +158,9 @@ def test_cut_off_after_every_commit_it_is_carried_out_by_the_next_run(refused: L
     told = _reaccept(whole, "infer", *MIXED)["infer"]
     assert all(told[name] for name in ("accepted", "cleared", "refused", "withdrawn"))
     _identities_hold(whole, "infer")
-    again = itertools.repeat(functools.partial(own.run, stages=("ingest",)))
-    runs = itertools.chain([functools.partial(_reaccept, own, "infer", *MIXED)], again)
-    for saves, run in zip(range(1, 6), runs, strict=False):
+    again: Callable[[], object] = functools.partial(own.run, stages=("ingest",))
+    runs: list[Callable[[], object]] = [functools.partial(_reaccept, own, "infer", *MIXED), *(4 * [again])]
+    for saves, run in enumerate(runs, 1):
         with pytest.MonkeyPatch.context() as patch:
             cut_after(patch, saves)
             with pytest.raises(KeyboardInterrupt):

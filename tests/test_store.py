@@ -82,6 +82,18 @@ def test_replacing_the_rows_of_a_stage_leaves_the_others(store: Store) -> None:
     assert {(row["url"], row["offset"]) for row in store.read("sightings").collect()} == {("other", 1), ("u", 2)}
 
 
+def test_rows_are_deleted_and_changed_by_their_keys_a_second_time_without_effect(store: Store) -> None:
+    _sightings(store, 1, 2, 3)
+    two = store.spark.createDataFrame([("p", 2), ("p", 2), ("p", 9)], "path string, offset long")
+    for _ in range(2):
+        store.delete("sightings", two)
+        store.change("sightings", two.selectExpr("path", "offset + 1 AS offset"), {"url": "'new'", "path": "t.url"})
+    found = {(row["url"], row["path"], row["offset"], row["seq"]) for row in store.read("sightings").collect()}
+    assert found == {("u", "p", 1, 1), ("new", "u", 3, 1)}
+    store.delete("verdicts", store.spark.createDataFrame([("x",)], "subject_id string"))
+    assert not store.exists("verdicts")
+
+
 def test_a_store_whose_work_folder_was_lost_is_known_by_its_tables(store: Store, spark: SparkSession) -> None:
     _sightings(store, 1)
     store.work.delete()

@@ -18,7 +18,7 @@ from typing import Literal
 from pyspark.errors import PySparkException
 from pyspark.sql import SparkSession
 
-from personalake import amend
+from personalake import amend, telemetry
 from personalake.amend import Prepared
 from personalake.errors import DeferredError, InputError, PersonalakeError
 from personalake.inputs import STAGES, Inputs
@@ -73,6 +73,8 @@ def execute(
     with ExitStack() as stack:
         command = command or ("run" if stages == STAGES else " ".join(stages))
         lease = stack.enter_context(Lease(work, f"personalake {command}"))
+        stack.enter_context(telemetry.exporting())
+        stack.enter_context(telemetry.span("run", command=command))
         embedded = pays and settings.llm.offline
         # It comes up while Spark does.
         endpoint = stack.enter_context(OfflineEndpoint.of(settings.offline)) if embedded else None

@@ -280,7 +280,7 @@ def _records(found: _Found) -> tuple[dict[str, StageRecord], dict[str, Counter[s
         told[row["stage"]][row["what"].split()[0]] += int(row["count"])
     records = {stage: _record(stage, own, told[stage]["accepted"]) for stage, own in exact.items()}
     for row in found.requests.where("cost <> 0 OR none_found <> 0").collect():
-        record = records[row["stage"]]
+        record = records[row["stage"]]  # Where what was paid in vain has changed, rows have.
         record.add(none_found=int(row["none_found"]))
         if row["cost"]:
             record.waste[row["cause"]] = int(row["cost"])
@@ -298,8 +298,7 @@ def _record(stage: str, own: Counter[str], accepted: int) -> StageRecord:
 
 
 def _line(stage: str, told: Mapping[str, Any]) -> str:
-    parts = [f"{told['read']:,} replies read again"]
-    parts += [f"{told[what]:,} {words}" for what, words in _TOLD.items() if told[what]]
-    if not any(told[what] for what in _TOLD if what != "not_asked"):
-        parts.append("nothing changes")
+    said = [f"{told[what]:,} {words}" for what, words in _TOLD.items() if told[what]]
+    nothing = not any(told[what] for what in _TOLD if what != "not_asked")
+    parts = [f"{told['read']:,} replies read again", *said, *(["nothing changes"] if nothing else [])]
     return f"{stage:<30} {' · '.join(parts)}"

@@ -18,7 +18,7 @@ from typing import Any
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from personalake import __version__
+from personalake import __version__, telemetry
 from personalake.accept import ACCEPTED, DEFERRED, ITEM_REJECT, NONE_FOUND, REJECTED, content_id
 from personalake.errors import DeferredError, PersonalakeError
 from personalake.half_done import HalfDone
@@ -189,6 +189,7 @@ class Run:
             self._through[record.stage] = self._news[record.stage] = self.seq
             self.stages.append(record)
             self.say(summary(record))
+            _trace(record)
         for record in records:
             if record.status == "deferred":
                 raise DeferredError(
@@ -373,6 +374,14 @@ class Run:
         if new:
             schema = "prompt_id string, name string, template string, response_schema string, shots string"
             self.store.append("prompts", self.store.spark.createDataFrame(new, schema), self.seq)
+
+
+def _trace(record: StageRecord) -> None:
+    c = record.counts
+    rows = {name: c[name] for name in ("requests", "accepted", "duplicates", "item_rejects", "rejected", "deferred")}
+    telemetry.ended("stage", record.started_at, stage=record.stage, status=record.status, **rows)
+    paid = {name: c[name] for name in ("prompt_tokens", "completion_tokens", "cost_microusd")}
+    telemetry.count(paid, stage=record.stage)
 
 
 def summary(record: StageRecord) -> str:

@@ -36,15 +36,17 @@ def completions_of(store: StoreSettings, keys: Iterable[str]) -> dict[str, dict[
 def paid_microusd(store: StoreSettings) -> int:
     """What the store has cost, as far as its tables say: see `purse.Purse.paid`."""
     import pyarrow.compute as pc  # noqa: PLC0415 (as above)
+    import pyarrow.dataset as ds  # noqa: PLC0415 (as above)
 
     completions, runs = _dataset(store, "completions"), _dataset(store, "runs")
     paid = 0
     if completions is not None:
         paid += pc.sum(completions.to_table(columns=["cost_microusd"]).column(0)).as_py() or 0
     if runs is not None:
-        wastes = runs.to_table(columns=["waste"]).column(0).to_pylist()
-        paid += sum(dict(waste or ()).get(cause, 0) or 0 for waste in wastes for cause in PAID_BESIDE)
-        paid += pc.sum(runs.to_table(columns=["unknown_microusd"]).column(0)).as_py() or 0
+        # A run's own row sums its stages up.
+        rows = runs.to_table(columns=["waste", "unknown_microusd"], filter=ds.field("stage") != "run").to_pylist()
+        paid += sum(dict(row["waste"] or ()).get(cause, 0) or 0 for row in rows for cause in PAID_BESIDE)
+        paid += sum(row["unknown_microusd"] for row in rows)
     return int(paid)
 
 

@@ -224,6 +224,8 @@ def test_a_budget_counts_what_a_crash_may_have_cost(desk: Desk, monkeypatch: pyt
     with desk.completer(budget_usd=1.0) as completer:
         assert completer.purse.lost() == {"load": 10 * WORST}
         assert completer.purse.paid == 10 * WORST
+        # So does the next run that looks, with a row in `runs` or without.
+        assert Completer(desk.store, completer._lease, completer._settings, "", 3, 1.0).purse.paid == 10 * WORST
         completer.purse.settle()  # As a stage does whose row in `runs` has it.
         assert completer.purse.lost() == {}
 

@@ -29,7 +29,8 @@ class Purse:
     def paid(self) -> int:
         """What the store has cost so far: its completions, replies that came twice, and what may have been billed."""
         if self._paid is None:
-            completions, runs = self._store.read("completions"), self._store.read("runs")
+            # A run's own row sums its stages up.
+            completions, runs = self._store.read("completions"), self._store.read("runs").where("stage <> 'run'")
             known = completions.selectExpr("coalesce(sum(cost_microusd), 0) AS paid").collect()[0]["paid"]
             waste = " + ".join(f"coalesce(waste['{cause}'], 0)" for cause in PAID_BESIDE)
             more = f"coalesce(sum({waste}), 0) AS more"

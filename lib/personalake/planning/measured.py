@@ -105,8 +105,7 @@ def money(store: Store) -> Money:
     for name in waves.folders():
         content = (waves / name).read("reserved.json")
         if content is not None:
-            worst = sum(json.loads(content)["worst"].values())
-            reserved += max(0, worst - sum(segment.microusd for segment in segments(waves / name)))
+            reserved += max(0, json.loads(content)["whole"] - sum(s.microusd for s in segments(waves / name)))
     return Money(paid, waiting, reserved)
 
 
