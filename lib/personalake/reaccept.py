@@ -108,8 +108,8 @@ def prepare(run: Run, *, inputs: Inputs, names: tuple[str, ...]) -> Prepared:
         _correct(run, found, records)
     told = {}
     for name in names:
-        counts[name]["not_asked"] = asked[name] - read[name]
-        told[name] = {"read": read[name], **{what: counts[name][what] for what in _TOLD}}
+        own = [*counts[name].items(), ("not_asked", asked[name] - read[name])]
+        told[name] = {what: sum(n for part, n in own if part.startswith(what)) for what in _TOLD} | {"read": read[name]}
     return Prepared((), {"reaccepted": told}, "\n".join(_line(name, each) for name, each in told.items()))
 
 
@@ -260,7 +260,7 @@ def _requests(now: DataFrame, rows: DataFrame, before: DataFrame) -> DataFrame:
 
 
 def _records(found: _Found) -> tuple[dict[str, StageRecord], dict[str, Counter[str]]]:
-    """By stage, what corrects its counts, and what a person is told of it; a stage without a change has no record."""
+    """By stage, what corrects its counts, and how many rows of each kind change; stages without a change have none."""
     item = F.contains("input_key", F.lit("#"))
     parts = {
         **{f"accepted in {table}": new for table, new in found.accepted.items()},
@@ -273,24 +273,20 @@ def _records(found: _Found) -> tuple[dict[str, StageRecord], dict[str, Counter[s
     }
     named = (rows.select("stage", F.lit(what).alias("what")) for what, rows in parts.items())
     counted = functools.reduce(DataFrame.unionByName, named).groupBy("stage", "what").count().collect()
-    exact: defaultdict[str, Counter[str]] = defaultdict(Counter)
-    told: defaultdict[str, Counter[str]] = defaultdict(Counter)
+    counts: defaultdict[str, Counter[str]] = defaultdict(Counter)
     for row in counted:
-        exact[row["stage"]][row["what"]] += int(row["count"])
-        told[row["stage"]][row["what"].split()[0]] += int(row["count"])
-    records = {stage: _record(stage, own, told[stage]["accepted"]) for stage, own in exact.items()}
+        counts[row["stage"]][row["what"]] = int(row["count"])
+    records = {stage: _record(stage, own) for stage, own in counts.items()}
     for row in found.requests.where("cost <> 0 OR none_found <> 0").collect():
-        record = records[row["stage"]]  # Where what was paid in vain has changed, rows have.
-        record.add(none_found=int(row["none_found"]))
-        if row["cost"]:
-            record.waste[row["cause"]] = int(row["cost"])
-    for record in records.values():
-        record.add(wasted_microusd=sum(record.waste.values()))
-    return records, told
+        if row["stage"] in records:
+            records[row["stage"]].add(none_found=int(row["none_found"]), wasted_microusd=int(row["cost"] or 0))
+            records[row["stage"]].waste[row["cause"]] = int(row["cost"] or 0)
+    return records, counts
 
 
-def _record(stage: str, own: Counter[str], accepted: int) -> StageRecord:
+def _record(stage: str, own: Counter[str]) -> StageRecord:
     record = StageRecord(stage, message="stored replies were read again")
+    accepted = sum(number for what, number in own.items() if what.startswith("accepted"))
     items = own["refused items"] - own["cleared items"]
     whole = own["refused replies"] - own["cleared replies"]
     record.add(rejected=whole, answered=-whole, items=accepted + items, accepted=accepted, item_rejects=items)
