@@ -226,7 +226,7 @@ class Completer:
             raise StopRunError(
                 f"the first {refused} replies of {stage} were all refused: {reasons.pop()}",
                 where=self._settings.address,
-                cure="see `personalake rejects`; `rejects --replay` asks again once the cause is gone",
+                cure="correct the cause and run again; `personalake rejects --replay` then asks these again",
             )
         return keys
 
