@@ -141,10 +141,10 @@ def test_a_second_attempt_at_a_part_does_not_ask_for_what_is_landed_already(desk
         waiting = completer._waiting(desk.store.stage(desk.asking(30).requests.withColumn("stage", F.lit("load")), "s"),
                                      {"load": QUESTION}, "w")  # fmt: skip
         wave = completer._open(waiting, 1, 1)
-        completer._ask(wave, waiting.rows, 1)
+        completer._ask(wave, wave.plan, waiting.rows)
         wave.land()
         assert desk.completions().count() == 30
-        completer._ask(wave, waiting.rows, 1)
+        completer._ask(wave, wave.plan, waiting.rows)
         assert wave.land() == {}
     assert ledger(desk.base_url)["requests"] == 30
 
@@ -259,7 +259,7 @@ def test_an_endpoint_that_goes_down_defers_the_rest_and_the_next_run_goes_on(
         assert desk.completions().count() == ledger(desk.base_url)["requests"] == 20
 
 
-def test_ctrl_c_saves_what_is_under_way_and_lands_it(spark: SparkSession, tmp_path: Path) -> None:
+def test_a_stop_from_outside_saves_what_is_under_way_and_lands_it(spark: SparkSession, tmp_path: Path) -> None:
     with _desk(spark, tmp_path, {"latency": 30}) as desk:
         with desk.completer(in_flight=2, flush_s=0.05) as completer:
 
@@ -272,6 +272,27 @@ def test_ctrl_c_saves_what_is_under_way_and_lands_it(spark: SparkSession, tmp_pa
             _, spent = completer.complete([desk.asking(400)])
         assert spent["load"].stopped == "interrupted: stopped by the user"
         assert 4 <= desk.completions().count() == ledger(desk.base_url)["requests"] < 400
+
+
+def test_ctrl_c_lands_what_came_and_leaves_nothing_in_doubt(spark: SparkSession, tmp_path: Path) -> None:
+    with _desk(spark, tmp_path, {"latency": 30}) as desk:
+        with desk.completer(budget_usd=1.0, in_flight=2, flush_s=0.05) as completer:
+
+            def interrupt(told: Any) -> None:
+                if told.done >= 4:
+                    completer.progress = lambda _: None
+                    raise KeyboardInterrupt  # As Python's own handler does, in the thread that watches the wave.
+
+            completer.progress = interrupt
+            with pytest.raises(KeyboardInterrupt):
+                completer.complete([desk.asking(400)])
+        billed = ledger(desk.base_url)
+        assert 4 <= desk.completions().count() == billed["requests"] < 400
+        assert desk.paid() == billed["tokens"]["total_tokens"]
+        assert not (desk.store.work / "journal").files()
+        with desk.completer(budget_usd=1.0) as completer:
+            # Every send was answered: the budget has lost nothing but what that cost.
+            assert completer.purse.paid == desk.paid()
 
 
 def test_prompts_that_begin_alike_follow_each_other(desk: Desk) -> None:

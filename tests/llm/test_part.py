@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from personalake.llm.offline import OfflineSettings, plan_of, serving
+from personalake.llm.spent import Spent
 from tests.llm.asking import SCHEMA_OF_REPLY, journaled, ledger, plan, requests, run
 
 
@@ -67,6 +68,17 @@ def test_the_share_of_an_endpoint_that_fails_moves_to_the_other(kind: str, tmp_p
     closed = [told["closed"] for told in json.loads(tally["endpoints"])]
     expected = {"quota": "insufficient_quota", "wrong_key_400": "wrong_key"}.get(kind)
     assert closed == [expected, None]
+
+
+def test_an_endpoint_whose_key_a_worker_lacks_is_told_and_the_other_does_all(tmp_path: Path) -> None:
+    with serving(_faulty({})) as one, serving(_faulty({})) as other:
+        endpoints = [{"base_url": one, "api_key": {"env": "NOT_ON_THIS_WORKER"}}, {"base_url": other}]
+        tally = run(plan("", tmp_path, llm={"endpoints": endpoints}), requests(9))
+        assert ledger(one)["requests"] == 0
+    assert tally["done"] == 9
+    spent = Spent()
+    spent.take(tally)
+    assert spent.warnings == {f"{one} took no more requests: no_key"}
 
 
 def test_endpoints_that_all_fail_defer_the_rest_with_the_last_reason(tmp_path: Path) -> None:

@@ -144,6 +144,7 @@ class Batched:
         """Collect until nothing lies at the desk or the patience is over; what is left, a later run collects."""
         until = time.monotonic() + self._settings.batch_wait_s
         while (left := self.collect(spent)) and time.monotonic() < until:
+            # There is nothing to wait on but the provider, who has to be asked.
             time.sleep(min(self._settings.batch_poll_s, max(0.0, until - time.monotonic())))
         for each in spent.values():
             if left and not each.stopped:

@@ -18,6 +18,7 @@ import functools
 import math
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
 
@@ -128,8 +129,9 @@ class Completer:
         if waiting.total and self._affordable(waiting, spent):
             # Online: what is wrong with a request shows at once, and not a day later of fifty thousand.
             wave = self._open(waiting, 1, 1)
-            asked = self._preflight(wave, waiting, spent)
-            self._close(wave, spent)
+            with self._saved(wave, spent):
+                asked = self._preflight(wave, waiting, spent)
+                self._close(wave, spent)
         if waiting.total > len(asked):
             self._batched.submit(without(waiting.rows, asked), waiting.questions, spent)
         self._batched.wait(spent)
@@ -149,17 +151,18 @@ class Completer:
             self._lease.check()
             wave = self._open(waiting, count, tasks)
             stages = " ".join(waiting.questions)
-            with telemetry.span("wave", stages=stages, requests=-(-waiting.total // count), tasks=tasks):
+            size = -(-waiting.total // count)
+            with telemetry.span("wave", stages=stages, requests=size, tasks=tasks), self._saved(wave, spent):
                 asked = asked or self._preflight(wave, waiting, spent)
                 if waiting.total > len(asked):
-                    self._ask(wave, without(numbered.where(F.col("wave") == number), asked), tasks)
+                    self._ask(wave, wave.plan, without(numbered.where(F.col("wave") == number), asked))
                 self._close(wave, spent)
-            if any(each.out_of_budget for each in spent.values()):
-                for each in spent.values():
-                    each.out_of_budget, each.stopped = False, None
-                return True
             if any(each.stopped for each in spent.values()):
                 return False
+            if any(each.out_of_budget for each in spent.values()):
+                for each in spent.values():
+                    each.out_of_budget = False
+                return True
         return False
 
     def _affordable(self, waiting: Waiting, spent: dict[str, Spent]) -> int:
@@ -198,7 +201,7 @@ class Completer:
         asked = [key for stage, key in waiting.first.items() if stage not in self._answered]
         if not asked:
             return []
-        self._ask(wave.alone("first", len(asked)), only(waiting.rows, asked), 1)
+        self._ask(wave, wave.plan.alone("first", len(asked)), only(waiting.rows, asked))
         said = sorted((t for t in wave.tallies if t["reason"]), key=lambda tally: tally["outcome"] != "stop")
         if said:
             message, where = f"{said[0]['reason']}: {said[0]['detail']}", self._settings.address
@@ -217,7 +220,7 @@ class Completer:
         own = without(waiting.rows.where(F.col("stage") == stage), [waiting.first[stage]])
         keys = [row[0] for row in own.orderBy("request_key").select("request_key").limit(_OPENING - 1).collect()]
         if keys:
-            self._ask(wave.alone(f"opening-{stage}", len(keys)), only(waiting.rows, keys), 1)
+            self._ask(wave, wave.plan.alone(f"opening-{stage}", len(keys)), only(waiting.rows, keys))
         tallies = [tally for tally in wave.tallies if tally["stage"] == stage]
         reasons = {tally["refused"] for tally in tallies}
         done, refused = (sum(tally[name] for tally in tallies) for name in ("done", "rejected"))
@@ -230,8 +233,7 @@ class Completer:
             )
         return keys
 
-    def _ask(self, wave: Wave, rows: DataFrame, tasks: int) -> None:
-        plan = wave.plan
+    def _ask(self, wave: Wave, plan: Plan, rows: DataFrame) -> None:
         columns = rows.select("request_key", "stage", "body", "est_tokens")
         if self._settings.run_on == "driver":
             part, attempt = plan.part or "driver", uuid.uuid4().hex[:8]
@@ -239,7 +241,7 @@ class Completer:
             return
         # A number is given, so that AQE leaves the partitions alone: the same rows in the same part at every attempt.
         # In order, so that prompts which begin alike follow each other: providers cache the beginnings.
-        spread = columns.repartition(tasks, "request_key").sortWithinPartitions("stage", "body")
+        spread = columns.repartition(plan.tasks, "request_key").sortWithinPartitions("stage", "body")
         wave.run(lambda: [row.asDict() for row in spread.mapInArrow(task(plan), TALLY_DDL).collect()], self._say)
 
     def _close(self, wave: Wave, spent: dict[str, Spent], *, raises: bool = True) -> None:
@@ -261,6 +263,16 @@ class Completer:
             if tally["outcome"] == "stop":
                 message = f"{tally['reason']}: {tally['detail']}"
                 raise StopRunError(message, where=self._settings.address, cure=cure(tally["reason"]))
+
+    @contextmanager
+    def _saved(self, wave: Wave, spent: dict[str, Spent]) -> Iterator[None]:
+        """Close *wave* also where Ctrl-C ends it: its tasks have told what they sent, so nothing is in doubt."""
+        try:
+            yield
+        except KeyboardInterrupt:
+            if wave.saved:
+                self._close(wave, spent, raises=False)
+            raise
 
     @functools.cached_property
     def _tasks(self) -> int:

@@ -95,6 +95,12 @@ class Plan(BaseModel):
     allowance_microusd: int | None = None
     """What this one task may spend, the worst cost of what is in flight included; null: it needn't count."""
 
+    def alone(self, part: str, in_flight: int) -> Plan:
+        """The plan of one task that asks a few requests of the wave before all others."""
+        endpoints = [endpoint.model_copy(update={"in_flight": in_flight}) for endpoint in self.endpoints]
+        attempts = min(3, self.max_attempts)
+        return self.model_copy(update={"part": part, "tasks": 1, "endpoints": endpoints, "max_attempts": attempts})
+
     @property
     def most_lost(self) -> int:
         """Sends whose replies a crash of all tasks can lose, at most: those in flight, and those not flushed yet."""

@@ -61,7 +61,7 @@ class Landing:
 
     def _unknown(self, rows: DataFrame, count: int) -> DataFrame:
         """The earliest of the journaled replies to each key, of those keys that have no completion."""
-        known = with_completion(self._store, rows.select("request_key").distinct(), count)
+        known = with_completion(self._store, rows.select("request_key"), count)
         earliest = F.min_by(F.struct(*_JOURNALED), "answered_at").alias("row")
         one = rows.groupBy("request_key").agg(earliest).select("row.*")
         return one.join(known, "request_key", "left_anti")
@@ -92,12 +92,12 @@ class Landing:
 
 
 def with_completion(store: Store, keys: DataFrame, count: int) -> DataFrame:
-    """Those of *count* distinct *keys* that have a completion.
+    """Those of *count* *keys* that have a completion.
 
     Only these leave the scan of the table: an anti join against all completions would sort them all.
     """
     few = F.broadcast(keys) if count <= _BROADCAST_ROWS else keys
-    return store.read("completions").select("request_key").join(few, "request_key", "left_semi").distinct()
+    return store.read("completions").select("request_key").join(few, "request_key", "left_semi")
 
 
 def once(store: Store, asked: DataFrame) -> DataFrame:
@@ -106,11 +106,7 @@ def once(store: Store, asked: DataFrame) -> DataFrame:
     One row a request, whatever somebody did to the table: of a repeated key the earliest row counts.
     """
     columns = [name for name in _JOURNALED if name != "stage"]
-    mine = (
-        store.read("completions")
-        .select(*columns)
-        .join(asked.select("request_key").distinct(), "request_key", "left_semi")
-    )
+    mine = store.read("completions").select(*columns).join(asked.select("request_key"), "request_key", "left_semi")
     row = F.min_by(F.struct(*columns), "answered_at").alias("row")
     return asked.join(mine.groupBy("request_key").agg(row).select("row.*"), "request_key", "left")
 

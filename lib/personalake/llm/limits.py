@@ -7,6 +7,7 @@ move that share (the limit has changed; others leave some of it), 429s and growi
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Mapping
 
 from personalake.llm.outcome import Kind, Outcome
@@ -19,6 +20,9 @@ _MARGIN = 0.98
 _MINUTE_S = 60.0
 _COOL_S, _COOL_MOST_S = 1.0, 30.0
 """How long an endpoint that fails is left alone, at first and at most."""
+_UNIT_S = {"ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0}
+_PIECE = re.compile(r"(\d+(?:\.\d+)?)(ms|[smhd])")
+_DURATION = re.compile(rf"(?:{_PIECE.pattern})+")
 _OPENS_AFTER = 8
 """Sends that fail in a row, with no reply between them, after which the circuit opens."""
 
@@ -243,14 +247,6 @@ def seconds_of(text: str) -> float | None:
     plain = _number(text)
     if plain is not None:
         return plain if math.isfinite(plain) and plain >= 0 else None
-    total, number = 0.0, ""
-    units = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 1e-3, "d": 86_400.0}
-    rest = text.strip()
-    while rest:
-        number = rest[: len(rest) - len(rest.lstrip("0123456789."))]
-        unit = "ms" if rest[len(number) :].startswith("ms") else rest[len(number) : len(number) + 1]
-        value = _number(number)
-        if value is None or unit not in units:
-            return None
-        total, rest = total + value * units[unit], rest[len(number) + len(unit) :]
-    return total if text.strip() else None
+    if not _DURATION.fullmatch(text.strip()):
+        return None
+    return sum(float(number) * _UNIT_S[unit] for number, unit in _PIECE.findall(text))

@@ -66,6 +66,8 @@ class Part:
         self._spent = self._reserved = self._number = self._most_in_flight = 0
         self._changed, self._full = asyncio.Event(), asyncio.Event()
         self._stopping, self._routes = False, Routes([], plan.patience_s)
+        self._unopened: list[str] = []
+        """Endpoints whose key isn't here."""
         self._error: BaseException | None = None
 
     async def run(self, requests: Iterator[Request]) -> list[Tally]:
@@ -84,13 +86,15 @@ class Part:
 
     async def _open(self, stack: AsyncExitStack) -> Outcome | None:
         """Open the endpoints; returns why none can be asked, if so."""
-        routes, why = [], None
+        routes: list[Route] = []
+        why = None
         for endpoint in self._plan.endpoints:
             try:
                 route = Route.of(endpoint, self._plan.tasks)
             except SettingsError as error:
                 # The key is looked for here, on the machine that calls; the driver may have it and this one not.
                 why = Outcome(Kind.STOP, "no_key", str(error))
+                self._unopened.append(endpoint.name)
             else:
                 await stack.enter_async_context(route.client)
                 routes.append(route)
@@ -125,7 +129,8 @@ class Part:
             tally.busy_ms = round((time.monotonic() - started) * 1000)
         found = list(self._tallies.values())
         if found:
-            found[0].endpoints = json.dumps([route.seen() for route in self._routes.all])
+            unopened = [{"endpoint": name, "closed": "no_key"} for name in self._unopened]
+            found[0].endpoints = json.dumps([*(route.seen() for route in self._routes.all), *unopened])
         return found
 
     def _tally(self, stage: str) -> Tally:

@@ -58,11 +58,13 @@ class Spent:
         self.unknown_microusd += tally["unknown_microusd"]
         self.busy_ms = max(self.busy_ms, tally["busy_ms"])
         self.cpu_ms += tally["cpu_ms"]
-        if tally["outcome"] == "defer":
+        if tally["outcome"] == "defer" and tally["reason"] == "budget":
+            self.out_of_budget = True  # The task's part of it: what the others have left decides.
+        elif tally["outcome"] == "defer":
             self.stopped = f"{tally['reason']}: {tally['detail']}"
-            self.out_of_budget = self.out_of_budget or tally["reason"] == "budget"
         for told in json.loads(tally["endpoints"] or "[]"):
-            self._seen.setdefault(told["endpoint"], _Seen()).take(told)
+            if "sent" in told:
+                self._seen.setdefault(told["endpoint"], _Seen()).take(told)
             if told["closed"] and tally["outcome"] is None:
                 self.warnings.add(f"{told['endpoint']} took no more requests: {told['closed']}")
         self.most_in_flight = max(self.most_in_flight, sum(seen.most_in_flight for seen in self._seen.values()))

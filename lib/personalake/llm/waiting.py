@@ -41,7 +41,7 @@ def freeze(
         *(F.min(name).alias(name) for name in ("stage", "body", "est_tokens", "worst_microusd"))
     )
     if store.exists("completions"):
-        known = with_completion(store, asked.select("request_key").distinct(), asked.count())
+        known = with_completion(store, asked.select("request_key"), asked.count())
         one_each = one_each.join(known, "request_key", "left_anti")
     if at_desk is not None:
         one_each = one_each.join(at_desk, "request_key", "left_anti")

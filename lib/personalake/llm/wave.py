@@ -33,29 +33,18 @@ class Wave:
         self.plan, self.folder = plan, folder
         self.found: list[Segment] = []
         self.tallies: list[dict[str, Any]] = []
+        self.saved = False
+        """Whether a Ctrl-C has ended the wave as it should: nothing is under way any more, and all is counted."""
         self._landing, self._lease, self._commit_rows, self._watch = landing, lease, commit_rows, watch
         self._landed: set[str] = set()
         self._repeated: dict[str, int] = {}
         self._commit: _Aside | None = None
         self._began = self._committed_at = time.monotonic()
 
-    def alone(self, part: str, in_flight: int) -> Wave:
-        """This wave, for a few requests that one task asks before all others."""
-        limits = {"in_flight": in_flight}
-        endpoints = [endpoint.model_copy(update=limits) for endpoint in self.plan.endpoints]
-        update = {
-            "part": part, "tasks": 1, "endpoints": endpoints, "max_attempts": min(3, self.plan.max_attempts),
-        }  # fmt: skip
-        other = Wave(
-            self.plan.model_copy(update=update), self.folder, self._landing, self._lease, self._commit_rows, self._watch
-        )
-        other.found, other.tallies, other._landed = self.found, self.tallies, self._landed
-        return other
-
     def run(self, work: Callable[[], list[dict[str, Any]]], say: Callable[[str], None]) -> None:
         """Run *work*, which returns the tasks' tallies, aside; so Ctrl-C can ask them to save what is under way.
 
-        Raises what *work* raises, and KeyboardInterrupt once everything that came is landed.
+        Raises what *work* raises; and KeyboardInterrupt, with :attr:`saved` set once everything that came is journaled.
         """
         job, interrupted, look_at = _Aside(work), False, time.monotonic() + _LOOK_EVERY_S
         while not job.ended(0.2):
@@ -72,7 +61,7 @@ class Wave:
                 say("stopping: saving the replies that are under way (Ctrl-C again to leave them)")
         self.tallies.extend(job.result())
         if interrupted:
-            self.land()
+            self.saved = True
             raise KeyboardInterrupt
 
     def _look(self) -> None:
