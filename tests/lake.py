@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import urllib.request
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -83,6 +84,20 @@ class Lake:
         found = [row.asDict(recursive=True) for row in self.store.read(table).collect()]
         kept = [{k: v for k, v in row.items() if k not in _VOLATILE} for row in found]
         return sorted(kept, key=lambda row: json.dumps(row, sort_keys=True, default=str))
+
+    def sums(self, *names: str) -> dict[str, list[int]]:
+        """Over all runs of each stage, the sums of these counts."""
+        found: dict[str, list[int]] = {}
+        for row in self.rows("runs"):
+            if row["stage"] != "run":
+                before = found.setdefault(row["stage"], [0] * len(names))
+                found[row["stage"]] = [total + row[name] for total, name in zip(before, names, strict=True)]
+        return found
+
+    def copy(self, folder: Path, base_url: str) -> Lake:
+        """A copy below *folder*, for a test of its own, that asks the endpoint at *base_url*."""
+        shutil.copytree(self.folder, folder / "lake")
+        return Lake(self.spark, folder / "lake", base_url, self.overrides)
 
     def everything(self) -> dict[str, list[dict[str, Any]]]:
         """The comparable rows of all tables but `runs`."""

@@ -10,6 +10,7 @@ import pytest
 from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 
+from personalake.asking import infer_ask
 from personalake.cli import main
 from personalake.errors import DeferredError
 from personalake.lease import Lease
@@ -28,7 +29,6 @@ from personalake.planning.arithmetic import (
     task_need,
     weakest,
 )
-from personalake.planning.measured import infer_requests
 from personalake.work import Folder
 from tests.conftest import ROOT
 from tests.lake import CORPUS, Lake, ledger
@@ -159,7 +159,7 @@ def test_what_is_counted_is_what_the_run_then_asks_and_a_plan_sends_and_commits_
         planned = plan(lake.inputs()).data
     assert (lake.versions(), ledger(endpoint)["requests"]) == (versions, sent)
     infer = planned["stages"][0]
-    requests = infer_requests(lake.store.read("documents"), lake.inputs())
+    requests = infer_ask(lake.store.read("documents"), lake.inputs()).requests
     built = requests.agg(F.count("*"), F.sum("worst_microusd"), F.sum("est_tokens")).collect()[0]
     assert (infer["requests"], infer["requests_basis"], infer["already_answered"]) == (built[0], "exact", 0)
     assert infer["worst_usd"] == pytest.approx(built[1] / 1e6)

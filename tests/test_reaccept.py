@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import json
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -29,12 +28,7 @@ MIXED = ("infer.min_chars=30", "infer.max_chars=102")
 @pytest.fixture
 def own(refused: Lake, tmp_path: Path) -> Lake:
     """The store of `refused`, for one test, and without an endpoint."""
-    return _copy(refused, tmp_path)
-
-
-def _copy(refused: Lake, folder: Path) -> Lake:
-    shutil.copytree(refused.folder, folder / "lake")
-    return Lake(refused.spark, folder / "lake", NOBODY, SMALL)
+    return refused.copy(tmp_path, NOBODY)
 
 
 def _reaccept(lake: Lake, stage: str, *more: str) -> dict[str, dict[str, int]]:
@@ -50,20 +44,11 @@ def _verdicts(lake: Lake) -> list[dict[str, Any]]:
     return lake.rows("verdicts")
 
 
-def _sums(lake: Lake, *names: str) -> dict[str, list[int]]:
-    found: dict[str, list[int]] = {}
-    for row in lake.rows("runs"):
-        if row["stage"] != "run":
-            before = found.setdefault(row["stage"], [0] * len(names))
-            found[row["stage"]] = [total + row[name] for total, name in zip(before, names, strict=True)]
-    return found
-
-
 def _identities_hold(lake: Lake, *stages: str) -> None:
     """Summed over all runs, the stages' counts are those of the tables, and what they say of themselves adds up."""
     names = ("requests", "answered", "rejected", "deferred", "items", "accepted", "item_rejects", "wasted_microusd")
     for stage in stages:
-        sums = dict(zip(names, _sums(lake, *names)[stage], strict=True))
+        sums = dict(zip(names, lake.sums(*names)[stage], strict=True))
         refused = [row["input_key"] for row in lake.rows("rejects") if row["stage"] == stage]
         assert sums["requests"] == sums["answered"] + sums["rejected"] + sums["deferred"], stage
         assert sums["items"] == sums["accepted"] + sums["item_rejects"], stage
@@ -93,7 +78,7 @@ def test_looser_checks_accept_stored_replies_without_a_request_and_the_hub_gets_
     assert after["rejects"] == [row for row in before["rejects"] if row not in short]
     assert after["completions"] == before["completions"]
     _identities_hold(own, "infer")
-    (wasted,) = _sums(own, "wasted_microusd")["infer"]
+    (wasted,) = own.sums("wasted_microusd")["infer"]
     assert wasted == _paid_in_vain(own, "infer", "personas")
     own.run(stages=("dedup",))
     known = {row["persona_id"] for row in own.rows("hub")} | {row["id"] for row in own.rows("duplicates")}
@@ -154,7 +139,7 @@ def test_what_was_accepted_and_would_be_refused_stays_and_gets_a_verdict_until_i
 
 def test_cut_off_after_every_commit_it_is_carried_out_by_the_next_run(refused: Lake, own: Lake, tmp_path: Path) -> None:
     """Checks that make every kind of change make five commits; each run after a cut makes them from the first again."""
-    whole = _copy(refused, tmp_path / "whole")
+    whole = refused.copy(tmp_path / "whole", NOBODY)
     told = _reaccept(whole, "infer", *MIXED)["infer"]
     assert all(told[name] for name in ("accepted", "cleared", "refused", "withdrawn"))
     _identities_hold(whole, "infer")
@@ -168,7 +153,7 @@ def test_cut_off_after_every_commit_it_is_carried_out_by_the_next_run(refused: L
     own.run(stages=("ingest",))
     same_rows(whole, own, [*TABLES, "verdicts"])
     names = ("requests", "answered", "rejected", "items", "accepted", "item_rejects", "wasted_microusd")
-    assert _sums(own, *names) == _sums(whole, *names)
+    assert own.sums(*names) == whole.sums(*names)
     assert _changes(_reaccept(own, "infer", *MIXED)["infer"]) == {}
 
 

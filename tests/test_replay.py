@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Iterator
 from itertools import count
 from pathlib import Path
@@ -27,23 +26,8 @@ def mended() -> Iterator[str]:
         yield base_url
 
 
-def _copy(refused: Lake, folder: Path, base_url: str) -> Lake:
-    shutil.copytree(refused.folder, folder / "lake")
-    return Lake(refused.spark, folder / "lake", base_url, SMALL)
-
-
 def _replay(lake: Lake, *more: str, where: str | None = None, stage: str | None = None) -> Shown:
     return replay(lake.inputs(*more, stages=()), where, stage, say=lake.said.append, spark=lake.spark)
-
-
-def _sums(lake: Lake, *names: str) -> dict[str, list[int]]:
-    """Over all runs of each stage, the sums of these counts."""
-    found: dict[str, list[int]] = {}
-    for row in lake.rows("runs"):
-        if row["stage"] != "run":
-            before = found.setdefault(row["stage"], [0] * len(names))
-            found[row["stage"]] = [total + row[name] for total, name in zip(before, names, strict=True)]
-    return found
 
 
 def _paid(lake: Lake) -> int:
@@ -57,7 +41,7 @@ def _asked_of(lake: Lake, stage: str) -> list[dict[str, Any]]:
 def test_all_that_can_be_is_asked_again_and_the_rest_is_counted_by_why_not(
     refused: Lake, mended: str, tmp_path: Path
 ) -> None:
-    own, paid = _copy(refused, tmp_path, mended), _paid(refused)
+    own, paid = refused.copy(tmp_path, mended), _paid(refused)
     before = own.everything()
     done = _replay(own)
     after = own.everything()
@@ -77,11 +61,11 @@ def test_all_that_can_be_is_asked_again_and_the_rest_is_counted_by_why_not(
     assert all(row["reply"] is None and row["reasoning"] is None for row in aside)
     # A reply's cost is rounded up to whole millionths.
     assert 0 <= _paid(own) - paid - received["cost_usd"] * 1e6 < received["requests"]
-    assert _paid(own) == sum(cost for (cost,) in _sums(own, "cost_microusd").values())
+    assert _paid(own) == sum(cost for (cost,) in own.sums("cost_microusd").values())
     assert after["pending"] == []
     assert not (own.folder / "_work" / "open-run").exists()
     # To the sums over all runs it is as if each page and example had been asked once.
-    sums = _sums(own, "requests", "answered", "rejected", "accepted", "item_rejects")
+    sums = own.sums("requests", "answered", "rejected", "accepted", "item_rejects")
     assert sums["infer"] == [19, 19, 0, len(after["personas"]), len(_asked_of(own, "infer"))]
     assert sums["synthesize.math.solution"] == [5, 5, 0, 5, 0]
     again = _replay(own)
@@ -96,7 +80,7 @@ def test_all_that_can_be_is_asked_again_and_the_rest_is_counted_by_why_not(
 def test_a_persona_is_asked_to_write_again_where_the_target_has_room_the_lowest_rank_first(
     refused: Lake, mended: str, tmp_path: Path
 ) -> None:
-    own, stage = _copy(refused, tmp_path, mended), "synthesize.math.problem"
+    own, stage = refused.copy(tmp_path, mended), "synthesize.math.problem"
     ranks = [row["rank"] for row in own.rows("examples")]
     number = len(_asked_of(own, stage))
     done = _replay(own, "synthesize.tasks=[{task: math, target: 4}]", stage=stage)
@@ -111,7 +95,7 @@ def test_a_persona_is_asked_to_write_again_where_the_target_has_room_the_lowest_
 def test_a_replay_cut_off_after_every_commit_ends_with_the_same_rows_and_pays_nothing_twice(
     refused: Lake, mended: str, tmp_path: Path
 ) -> None:
-    whole, cut = _copy(refused, tmp_path / "whole", mended), _copy(refused, tmp_path / "cut", mended)
+    whole, cut = refused.copy(tmp_path / "whole", mended), refused.copy(tmp_path / "cut", mended)
     _replay(whole, where="reason = 'refusal'", stage="infer")
     first, paid, died = ledger(mended), _paid(refused), 0
     # The plan has four commits, which are made again by the run after the cut: 1 to 4, and what is behind them.
@@ -128,8 +112,8 @@ def test_a_replay_cut_off_after_every_commit_ends_with_the_same_rows_and_pays_no
     assert died >= 5
     assert told["replayed"] == 0
     same_rows(whole, cut, [*TABLES, "verdicts"])
-    assert _sums(whole, "requests", "answered", "rejected", "accepted", "cost_microusd") == _sums(
-        cut, "requests", "answered", "rejected", "accepted", "cost_microusd"
+    assert whole.sums("requests", "answered", "rejected", "accepted", "cost_microusd") == cut.sums(
+        "requests", "answered", "rejected", "accepted", "cost_microusd"
     )
     assert ledger(mended)["requests"] == 2 * first["requests"], "each store asked once, whatever was cut off"
     assert _paid(cut) == _paid(whole)
@@ -139,7 +123,7 @@ def test_a_replay_cut_off_after_every_commit_ends_with_the_same_rows_and_pays_no
 def test_another_run_carries_a_replay_out_that_was_cut_off_and_asks_what_it_would_have_asked(
     refused: Lake, mended: str, tmp_path: Path
 ) -> None:
-    own = _copy(refused, tmp_path, mended)
+    own = refused.copy(tmp_path, mended)
     with pytest.MonkeyPatch.context() as patch:
         cut_after(patch, 1)
         with pytest.raises(KeyboardInterrupt):
@@ -153,7 +137,7 @@ def test_another_run_carries_a_replay_out_that_was_cut_off_and_asks_what_it_woul
 
 
 def test_nothing_is_replayed_beside_a_run_that_was_cut_off(refused: Lake, mended: str, tmp_path: Path) -> None:
-    own = _copy(refused, tmp_path, mended)
+    own = refused.copy(tmp_path, mended)
     (own.folder / "_work" / "open-run").write_text("")
     before = own.versions()
     with pytest.raises(InputError, match="let `personalake run` end it first"):
@@ -172,7 +156,7 @@ def test_mistakes_in_the_command_are_one_line_each_and_exit_with_2(
         return next(line for line in said.splitlines() if line.startswith("personalake rejects"))
 
     assert "there is no store yet" in told("--set", f"store.path={tmp_path / 'none'}")
-    own = _copy(refused, tmp_path, "http://127.0.0.1:9/v1")
+    own = refused.copy(tmp_path, "http://127.0.0.1:9/v1")
     before = own.versions()
     misspelt = told("--stage", "synthesize.math.problems", "--set", f"store.path={own.folder}")
     assert "did you mean 'synthesize.math.problem'?" in misspelt
@@ -184,7 +168,7 @@ def test_mistakes_in_the_command_are_one_line_each_and_exit_with_2(
 def test_the_command_prints_what_it_did_in_one_line_or_as_json(
     refused: Lake, mended: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    own = _copy(refused, tmp_path, mended)
+    own = refused.copy(tmp_path, mended)
     config = ["--config", str(ROOT / "conf" / "local.yaml"), "--set", *SMALL, f"store.path={own.folder}"]
     config += [f"llm.base_url={mended}"]
     assert (

@@ -18,9 +18,9 @@ from typing import Any, Literal
 from pyspark.sql import DataFrame
 
 from personalake.accept import content_id
+from personalake.asking import steps_of
 from personalake.errors import InputError, nearest
 from personalake.inputs import Inputs
-from personalake.rounds import stage_name
 from personalake.runs import Run, StageRecord
 from personalake.session import at_once
 from personalake.work import Folder
@@ -124,7 +124,7 @@ def asking_stages(inputs: Inputs, wanted: str | None) -> tuple[str, ...]:
 
     Raises :class:`InputError` for a name that there isn't.
     """
-    steps = [stage_name(task, step) for task, _ in inputs.tasks for step in task.steps]
+    steps = list(steps_of(inputs))
     known: Iterable[str] = ("infer", *steps)
     if wanted is None:
         return tuple(known)

@@ -20,6 +20,7 @@ from pyspark.sql import SparkSession
 
 from personalake import amend, telemetry
 from personalake.amend import Prepared
+from personalake.asking import stage_name
 from personalake.errors import DeferredError, InputError, PersonalakeError
 from personalake.inputs import STAGES, Inputs
 from personalake.lease import Lease
@@ -27,7 +28,6 @@ from personalake.llm.complete import Completer
 from personalake.llm.offline import OfflineEndpoint
 from personalake.llm.progress import Progress
 from personalake.report.gather import write_report
-from personalake.rounds import stage_name
 from personalake.runs import Run
 from personalake.session import own_log, refuse_speculation, send_package, session_for, tasks_run_here
 from personalake.settings import resolve_api_key

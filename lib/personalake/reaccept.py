@@ -19,17 +19,18 @@ from pyspark.sql import functions as F
 from personalake import amend
 from personalake.accept import ACCEPTED, ITEM_REJECT, NONE_FOUND, REJECTED
 from personalake.amend import Change, Prepared
+from personalake.asking import infer_ask, stage_name, steps_of
 from personalake.errors import InputError
 from personalake.inputs import Inputs
 from personalake.llm.landing import once
 from personalake.llm.progress import Progress
 from personalake.pipeline import execute
-from personalake.rounds import judged_step, stage_name
+from personalake.rounds import judged_step
 from personalake.runs import Run, StageRecord
 from personalake.schemas import TABLES, VERDICTS
 from personalake.session import at_once
 from personalake.shown import Shown
-from personalake.stages import infer_ask, judged_pages
+from personalake.stages import judged_pages
 from personalake.synthesis import synthesize as synthesis
 from personalake.synthesis.tasks import Step, Task
 
@@ -134,7 +135,7 @@ def _correct(run: Run, found: _Found, records: dict[str, StageRecord]) -> None:
 
 def _stages(run: Run, inputs: Inputs, names: tuple[str, ...]) -> Iterator[_Stage]:
     """Each stage, not computed yet: the requests of all whom it has dealt with, and what their replies bring today."""
-    steps = {stage_name(task, step): (task, step) for task, _ in inputs.tasks for step in task.steps}
+    steps = steps_of(inputs)
     for name in names:
         yield _infer(run, inputs) if name == "infer" else _step(run, inputs, *steps[name])
 

@@ -16,15 +16,15 @@ from pyspark.sql import functions as F
 
 from personalake import amend
 from personalake.amend import Change, Prepared
+from personalake.asking import infer_ask, stage_name
 from personalake.errors import InputError
 from personalake.inputs import Inputs
 from personalake.llm.progress import Progress
 from personalake.pipeline import execute
-from personalake.rounds import Rounds, stage_name
+from personalake.rounds import Rounds
 from personalake.runs import Run, StageRecord
 from personalake.schemas import PENDING
 from personalake.shown import Shown
-from personalake.stages import infer_ask
 from personalake.synthesis import synthesize as synthesis
 
 STAGES = ("infer", "synthesize")

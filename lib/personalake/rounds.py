@@ -11,17 +11,14 @@ from typing import cast
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
+from personalake import asking
+from personalake.asking import stage_name
 from personalake.errors import DeferredError, StopRunError
 from personalake.inputs import Inputs
 from personalake.llm.complete import Ask
 from personalake.runs import Run, StageRecord
 from personalake.synthesis import synthesize as synthesis
 from personalake.synthesis.tasks import Step, Task
-
-
-def stage_name(task: Task, step: Step) -> str:
-    """The name of a task's step in `runs`, `rejects` and `completions`."""
-    return f"synthesize.{task.task}.{step.id}"
 
 
 class Rounds:
@@ -36,7 +33,7 @@ class Rounds:
     def __init__(self, run: Run, inputs: Inputs) -> None:
         self._run, self._inputs = run, inputs
         self._targets = {task.task: target for task, target in inputs.tasks}
-        self._steps = {stage_name(task, step): (task, step) for task, _ in inputs.tasks for step in task.steps}
+        self._steps = asking.steps_of(inputs)
         self._records: dict[str, StageRecord] = {}
         self._held: Counter[str] = Counter()
         """By task, the examples that are complete or may yet be."""
@@ -106,18 +103,14 @@ class Rounds:
         examples = store.read("examples").where(F.col("task") == task.task)
         return solutions.join(examples.select("example_id"), "example_id", "left_semi")
 
-    def _refused(self) -> DataFrame:
-        """What each stage has refused: the persona or example that was asked, the place in the reply cut off."""
-        refused = self._run.store.read("rejects").where(F.col("stage").isin(list(self._steps)))
-        return refused.select("stage", F.substring_index("input_key", "#", 1).alias("refused")).distinct()
-
     def _asks(self) -> tuple[list[Ask], DataFrame | None]:
         """What can be asked by now, and the personas who are to write, with their `task`; null where none has to."""
         asks = []
         for stage in sorted(self._open):
             task, step = self._steps[stage]
             question = self._inputs.question(step.role)
-            asks.append(Ask(stage, synthesis.answering_requests(self._lacking(stage), task, step, question), question))
+            lacking = asking.examples_without(self._run.store, task, step)
+            asks.append(Ask(stage, synthesis.answering_requests(lacking, task, step, question), question))
         writers = self._writers()
         found = [] if writers is None else writers.select("task").distinct().collect()
         for name in sorted(row["task"] for row in found):
@@ -139,39 +132,11 @@ class Rounds:
         store = self._run.store
         if not store.exists("examples"):
             return
-        answering = [(t.task, s.id, name) for name, (t, s) in self._steps.items() if s.answers]
-        steps = store.spark.createDataFrame(answering, "task string, step string, stage string")
-        answered = store.read("solutions").select("example_id", "step", F.lit(True).alias("answered")).distinct()
-        refused = self._refused().select("stage", F.col("refused").alias("example_id"), F.lit(True).alias("no"))
-        found = (
-            store.read("examples")
-            .select("example_id", "task")
-            .join(F.broadcast(steps), "task")
-            .join(answered, ["example_id", "step"], "left")
-            .join(refused, ["example_id", "stage"], "left")
-            .groupBy("task", "example_id")
-            .agg(
-                F.every(F.col("answered").isNotNull()).alias("complete"),
-                F.array_sort(F.collect_set(F.when(F.coalesce("answered", "no").isNull(), F.col("stage")))).alias(
-                    "lacks"
-                ),
-            )
-            .groupBy("task", "complete", "lacks")
-            .count()
-            .collect()
-        )
+        found = asking.examples_by_state(store, self._inputs).groupBy("task", "complete", "lacks").count().collect()
         for row in found:
             self._open.update(row["lacks"])
             if row["complete"] or row["lacks"]:
                 self._held[row["task"]] += row["count"]
-
-    def _lacking(self, stage: str) -> DataFrame:
-        """The examples without an answer in *stage* that nobody has refused."""
-        (task, step), store = self._steps[stage], self._run.store
-        answered = store.read("solutions").where(F.col("step") == step.id).select("example_id")
-        refused = self._refused().where(F.col("stage") == stage).select(F.col("refused").alias("example_id"))
-        examples = store.read("examples").where(F.col("task") == task.task)
-        return examples.join(answered.unionByName(refused), "example_id", "left_anti")
 
     def _writers(self) -> DataFrame | None:
         """For each task as many of the next personas by rank as its target lacks; staged. Null where it lacks none."""
@@ -180,11 +145,8 @@ class Rounds:
             missing = target - self._held[name]
             if missing <= 0:
                 continue
-            stage, task, _ = self._writing(name)
-            tried = store.read("examples").where(F.col("task") == name).select("persona_id")
-            refused = self._refused().where(F.col("stage") == stage).select(F.col("refused").alias("persona_id"))
-            candidates = synthesis.candidates(store.read("hub"), tried.unionByName(refused), task, seed, missing)
-            chosen.append(candidates.withColumn("task", F.lit(name)))
+            _, task, _ = self._writing(name)
+            chosen.append(asking.next_writers(store, task, seed, missing).withColumn("task", F.lit(name)))
         if not chosen:
             return None
         return store.stage(functools.reduce(DataFrame.unionByName, chosen), f"writers-{self._round}")

@@ -13,6 +13,7 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from personalake import __version__, own_personas, personas
+from personalake.asking import infer_ask, pages_to_infer, stage_name
 from personalake.corpus import ingest as corpus
 from personalake.corpus.files import CorpusFile
 from personalake.dedup import model
@@ -21,8 +22,7 @@ from personalake.dedup.minhash import Coefficients
 from personalake.errors import StoreError
 from personalake.export import About, write_chat
 from personalake.inputs import Inputs
-from personalake.llm.complete import Ask
-from personalake.rounds import Rounds, stage_name
+from personalake.rounds import Rounds
 from personalake.runs import Run, StageRecord
 from personalake.schemas import DOCUMENTS, PERSONAS, Table
 from personalake.synthesis.tasks import Task
@@ -81,12 +81,7 @@ def infer(run: Run, inputs: Inputs) -> None:
     record, store = StageRecord("infer"), run.store
     if not run.has_news("infer", "ingest") and not store.exists("pending"):
         return
-    pages = run.fresh("documents", "infer")
-    if store.exists("pending"):
-        pending = store.read("pending")
-        waiting = pending.where(pending["stage"] == "infer").select(pending["origin_id"].alias("doc_id")).distinct()
-        older = store.read("documents", until_seq=run.through("infer")).join(waiting, "doc_id", "left_semi")
-        pages = pages.unionByName(older)
+    pages = pages_to_infer(store, run.through("infer"))
     if pages.isEmpty():
         return
     prompt = personas.prompt(inputs.domains)
@@ -94,14 +89,6 @@ def infer(run: Run, inputs: Inputs) -> None:
     answers, spent = run.completer.complete([infer_ask(pages, inputs)])
     run.land_outcomes({"infer": record}, {"personas": judged_pages(answers, pages, inputs)}, spent)
     run.close(record)
-
-
-def infer_ask(pages: DataFrame, inputs: Inputs) -> Ask:
-    """What the infer stage asks of *pages*."""
-    settings, prompt = inputs.settings, personas.prompt(inputs.domains)
-    question = inputs.question("infer", "personas", prompt.response_schema)
-    requests = personas.infer_requests(pages, question, prompt, settings.infer, settings.seed)
-    return Ask("infer", requests, question)
 
 
 def judged_pages(answers: DataFrame, pages: DataFrame, inputs: Inputs) -> DataFrame:

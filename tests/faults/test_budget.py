@@ -32,8 +32,8 @@ def _job(endpoint: OfflineEndpoint, folder: Path, in_flight: int) -> subprocess.
     java = jars.java_home()
     environ = {**os.environ, "PYTHONPATH": f"{ROOT / 'lib'}{os.pathsep}{ROOT}", **({"JAVA_HOME": java} if java else {})}
     command = [sys.executable, "-m", "tests.faults.job", json.dumps(told)]
-    errors = (folder / "errors").open("ab")
-    return subprocess.Popen(command, cwd=ROOT, env=environ, stdout=subprocess.PIPE, stderr=errors, text=True)
+    with (folder / "errors").open("ab") as errors:
+        return subprocess.Popen(command, cwd=ROOT, env=environ, stdout=subprocess.PIPE, stderr=errors, text=True)
 
 
 @pytest.mark.parametrize("in_flight", [TASKS * IN_FLIGHT, TASKS * 8])
@@ -47,18 +47,14 @@ def test_what_is_billed_never_passes_the_budget(in_flight: int, tmp_path: Path) 
             # A token costs a millionth of a dollar here, whatever the endpoint's own price.
             return int(endpoint.ledger(ids=False)["tokens"]["total_tokens"])
 
-        job = _job(endpoint, tmp_path, in_flight)
-        try:
+        with _job(endpoint, tmp_path, in_flight) as job:
             mark = draw.randint(100_000, 500_000)
             wait_until(lambda: billed() > mark or job.poll() is not None, "a bill", 300)
             job.send_signal(signal.SIGKILL)
-            job.wait()
-            at_kill = billed()
-            again = _job(endpoint, tmp_path, in_flight)
+        at_kill = billed()
+        with _job(endpoint, tmp_path, in_flight) as again:
             told, _ = again.communicate(timeout=500)
             assert again.returncode == 0, (tmp_path / "errors").read_text()[-3000:]
-        finally:
-            job.kill()
         whole = json.loads(told.strip().splitlines()[-1])
         assert whole["stopped"].startswith("budget: ")
         assert at_kill < billed() <= BUDGET_USD * 1e6

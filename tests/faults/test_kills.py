@@ -53,8 +53,9 @@ class Campaign:
     conf: dict[str, str] = field(default_factory=dict)
     found: list[int] = field(default_factory=list)
 
-    def job(self, **told: Any) -> subprocess.Popen[str]:
-        """Start the job; its lines come through stdout."""
+    @contextmanager
+    def job(self, **told: Any) -> Iterator[subprocess.Popen[str]]:
+        """The job while the context lasts; its lines come through stdout."""
         conf = {**_QUIET, "spark.jars": ",".join(delta_jars()), **self.conf}
         whole = {
             "base_url": self.endpoint.base_url, "store": str(self.folder / "lake"), "log": str(self.folder / "log"),
@@ -66,8 +67,17 @@ class Campaign:
             "PYTHONPATH": f"{ROOT / 'lib'}{os.pathsep}{ROOT}",
         }  # fmt: skip
         command = [sys.executable, "-m", "tests.faults.job", json.dumps(whole)]
-        errors = (self.folder / "errors").open("ab")
-        return subprocess.Popen(command, cwd=ROOT, env=environ, stdout=subprocess.PIPE, stderr=errors, text=True)
+        with (self.folder / "errors").open("ab") as errors:
+            process = subprocess.Popen(command, cwd=ROOT, env=environ, stdout=subprocess.PIPE, stderr=errors, text=True)
+        with process:
+            try:
+                yield process
+            finally:
+                process.kill()
+
+    def errors(self) -> str:
+        """The end of what the jobs have said of errors."""
+        return (self.folder / "errors").read_text()[-3000:]
 
     def answered(self) -> int:
         """Replies that the endpoint has given."""
@@ -110,8 +120,7 @@ def test_executors_and_workers_killed_at_random_moments(what: str, tmp_path: Pat
     draw = random.Random(f"{what} 1")
     with _campaign(tmp_path, 1) as campaign:
         workers = campaign.workers
-        job = campaign.job(rounds=KILLS)
-        try:
+        with campaign.job(rounds=KILLS) as job:
             lines = _lines(job)
             assert next(lines).startswith("ready")
             for number in range(KILLS):
@@ -130,15 +139,11 @@ def test_executors_and_workers_killed_at_random_moments(what: str, tmp_path: Pat
                     workers.workers.remove(worker)
                     workers.add_worker()
                 told = json.loads(next(lines, "null") or "null")
-                assert told, (tmp_path / "errors").read_text()[-3000:]
-                assert told["round"] == number
-                assert told["stopped"] is None
+                assert told, campaign.errors()
+                assert (told["round"], told["stopped"]) == (number, None)
                 campaign.found.append(campaign.again() - before)
                 assert campaign.found[-1] <= _BOUND, campaign.found
             assert job.wait(120) == 0
-        finally:
-            job.kill()
-            job.wait()
         campaign.audit(KILLS)
     _report(what, campaign)
 
@@ -150,17 +155,13 @@ def test_drivers_killed_at_random_moments_and_around_a_commit(what: str, tmp_pat
     with _campaign(tmp_path, 1) as campaign:
         for number in range(KILLS):
             before, start = campaign.again(), campaign.answered()
-            job = campaign.job(rounds=number + 1, die=None if what == "driver" else what)
-            try:
+            with campaign.job(rounds=number + 1, die=None if what == "driver" else what) as job:
                 if what == "driver":
                     wait_until(campaign.reached(start + draw.randint(1, REQUESTS - 5), job), "answers", 120)
                     job.kill()
-                assert job.wait(180) == -signal.SIGKILL, (tmp_path / "errors").read_text()[-3000:]
-            finally:
-                job.kill()
-                job.wait()
-            again = campaign.job(rounds=number + 1)
-            assert again.wait(240) == 0, (tmp_path / "errors").read_text()[-3000:]
+                assert job.wait(180) == -signal.SIGKILL, campaign.errors()
+            with campaign.job(rounds=number + 1) as again:
+                assert again.wait(240) == 0, campaign.errors()
             campaign.found.append(campaign.again() - before)
             # With the driver both tasks end.
             assert campaign.found[-1] <= (TASKS * _BOUND if what == "driver" else 0), campaign.found
@@ -175,19 +176,16 @@ def test_the_same_with_journals_and_lease_on_an_object_store(tmp_path: Path) -> 
         campaign.work, campaign.conf = f"{server.address}/faults", s3_session_conf()
         for number in range(kills):
             before, start = campaign.again(), campaign.answered()
-            job = campaign.job(rounds=number + 1)
-            try:
+            with campaign.job(rounds=number + 1) as job:
                 wait_until(campaign.reached(start + draw.randint(5, REQUESTS // 2), job), "answers", 240)
                 worker = draw.choice(campaign.workers.workers)
                 executor = wait_until(functools.partial(_executor_of, worker.process.pid), "an executor")
                 os.kill(executor, signal.SIGKILL)
                 more = draw.randint(REQUESTS // 2 + 50, REQUESTS - 20)
                 wait_until(campaign.reached(start + more, job), "answers", 240)
-            finally:
                 job.kill()
-                job.wait()
-            again = campaign.job(rounds=number + 1)
-            assert again.wait(300) == 0, (tmp_path / "errors").read_text()[-3000:]
+            with campaign.job(rounds=number + 1) as again:
+                assert again.wait(300) == 0, campaign.errors()
             campaign.found.append(campaign.again() - before)
             # A write takes longer there: up to two flush intervals may be lost.
             assert campaign.found[-1] <= (1 + TASKS) * 2 * _BOUND, campaign.found

@@ -10,6 +10,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from personalake.asking import stage_name
 from personalake.inputs import Inputs
 from personalake.llm.client import Endpoint
 from personalake.planning import arithmetic
@@ -17,7 +18,6 @@ from personalake.planning.arithmetic import EXACT, Figure, Known, Limits, Measur
 from personalake.planning.measured import OWN
 from personalake.planning.specs import Spec, specs
 from personalake.planning.standing import Asked, Standing, TaskState
-from personalake.rounds import stage_name
 from personalake.settings import LlmSettings
 from personalake.synthesis.tasks import Task
 

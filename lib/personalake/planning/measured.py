@@ -14,7 +14,8 @@ import pyarrow as pa
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
-from personalake import own_personas, personas
+from personalake import own_personas
+from personalake.asking import infer_ask
 from personalake.corpus.files import CorpusFile
 from personalake.inputs import Inputs
 from personalake.llm.batch import KEYS_FILE, STATE_FILE
@@ -168,13 +169,6 @@ def _sizes(store: Store, inputs: Inputs) -> dict[str, tuple[int, int]]:
     return {row["kind"]: (int(row["pages"]), int(row["size"])) for row in found}
 
 
-def infer_requests(pages: DataFrame, inputs: Inputs) -> DataFrame:
-    """The requests that a run would send for these documents."""
-    settings, prompt = inputs.settings, personas.prompt(inputs.domains)
-    question = inputs.question("infer", "personas", prompt.response_schema)
-    return personas.infer_requests(pages, question, prompt, settings.infer, settings.seed)
-
-
 def _prompt_ratio(store: Store, inputs: Inputs) -> tuple[float, int] | None:
     documents = store.read("documents")
     count = documents.count()
@@ -183,7 +177,7 @@ def _prompt_ratio(store: Store, inputs: Inputs) -> tuple[float, int] | None:
         documents = documents.where(F.col("doc_id") < f"{int(_RATIO_ROWS / count * 16**8):08x}")
     most = inputs.settings.llm.role("infer").max_tokens
     billed = store.read("completions").where("prompt_tokens > 0").select("request_key", "prompt_tokens")
-    both = infer_requests(documents, inputs).select("request_key", "est_tokens").join(billed, "request_key")
+    both = infer_ask(documents, inputs).requests.select("request_key", "est_tokens").join(billed, "request_key")
     row = both.agg(F.count("*").alias("rows"), F.sum("prompt_tokens"), F.sum(F.col("est_tokens") - most)).collect()[0]
     return (row[1] / row[2], row["rows"]) if row["rows"] and row[2] else None
 

@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from personalake import personas
+from personalake.asking import stage_name
 from personalake.inputs import Inputs
 from personalake.llm.models import Question
 from personalake.llm.requests import request
 from personalake.planning import arithmetic
 from personalake.planning.arithmetic import Replies
 from personalake.prompts.render import draw
-from personalake.rounds import stage_name
 from personalake.synthesis.synthesize import answering_request, writing_request
 from personalake.synthesis.tasks import Task
 

@@ -3,20 +3,28 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
+from personalake.asking import (
+    examples_by_state,
+    examples_without,
+    infer_ask,
+    next_writers,
+    pages_to_infer,
+    refused,
+    stage_name,
+    steps_of,
+)
 from personalake.corpus import ingest as corpus
 from personalake.inputs import Inputs
-from personalake.planning.measured import Money, infer_requests, kind_column, kind_of, known_keys, money, through
-from personalake.rounds import stage_name
+from personalake.planning.measured import Money, kind_column, kind_of, known_keys, money, through
 from personalake.store import Store
 from personalake.synthesis import synthesize as synthesis
-from personalake.synthesis.tasks import Step, Task
 
 
 class Asked(NamedTuple):
@@ -70,11 +78,11 @@ def empty(inputs: Inputs, journaled_microusd: int) -> Standing:
 def standing(store: Store, inputs: Inputs, pilot: Store | None) -> Standing:
     """Where *store* stands; *pilot* is the store of its last pilot, which may have read pages that it hasn't."""
     at, tasks = through(store), _task_states(store, inputs)
-    pages = _pages(store, at)
+    pages = pages_to_infer(store, at.get("infer", 0)).select("doc_id", "text")
     more = None if pilot is None else _pilot_pages(store, pilot, inputs)
     piloted = 0 if more is None else more.count()
     whole = pages if more is None else pages.unionByName(more)
-    parts = {"infer": infer_requests(whole, inputs), **dict(_task_requests(store, inputs, tasks))}
+    parts = {"infer": infer_ask(whole, inputs).requests, **dict(_task_requests(store, inputs, tasks))}
     count = pages.count() + piloted + sum(target for _, target in inputs.tasks)
     return Standing(
         asked=_asked(store, parts, inputs, count),
@@ -85,17 +93,6 @@ def standing(store: Store, inputs: Inputs, pilot: Store | None) -> Standing:
         unread=_unread(store, inputs),
         money=money(store),
     )
-
-
-def _pages(store: Store, at: Mapping[str, int]) -> DataFrame:
-    """The documents that `infer` would ask about: the new ones, and those whose answer had to wait."""
-    since, columns = at.get("infer", 0), ("doc_id", "text")
-    pages = store.read("documents", after_seq=since).select(*columns)
-    if not since or not store.exists("pending"):
-        return pages
-    waiting = store.read("pending").where("stage = 'infer'").select(F.col("origin_id").alias("doc_id")).distinct()
-    older = store.read("documents", until_seq=since).select(*columns)
-    return pages.unionByName(older.join(waiting, "doc_id", "left_semi"))
 
 
 def _pilot_pages(store: Store, pilot: Store, inputs: Inputs) -> DataFrame:
@@ -114,38 +111,23 @@ def _unread(store: Store, inputs: Inputs) -> dict[str, tuple[int, int]]:
     return {row["kind"]: (int(row["files"]), int(row["sum(size)"])) for row in found.collect()}
 
 
-def _steps(inputs: Inputs) -> list[tuple[Task, Step, str]]:
-    return [(task, step, stage_name(task, step)) for task, _ in inputs.tasks for step in task.steps]
-
-
-def _refused(store: Store, stages: Sequence[str]) -> DataFrame:
-    """What the stages have refused: the persona or example that was asked."""
-    rows = store.read("rejects").where(F.col("stage").isin(list(stages)))
-    return rows.select("stage", F.substring_index("input_key", "#", 1).alias("refused")).distinct()
-
-
 def _task_states(store: Store, inputs: Inputs) -> dict[str, TaskState]:
     """What `rounds.Rounds` would find in the tables when it begins."""
-    writing = {stage: task.task for task, step, stage in _steps(inputs) if not step.answers}
-    answering = [(task.task, step.id, stage) for task, step, stage in _steps(inputs) if step.answers]
-    if not answering or not store.exists("examples"):
+    if not inputs.tasks or not store.exists("examples"):
         return {}
-    steps = store.spark.createDataFrame(answering, "task string, step string, stage string")
-    refused = _refused(store, [*writing, *(stage for _, _, stage in answering)])
-    said = refused.withColumnRenamed("refused", "example_id").withColumn("no", F.lit(True))
-    answered = store.read("solutions").select("example_id", "step", F.lit(True).alias("yes")).distinct()
-    examples = store.read("examples").select("example_id", "task").join(F.broadcast(steps), "task")
-    each = examples.join(answered, ["example_id", "step"], "left").join(said, ["example_id", "stage"], "left")
-    complete, open_ = F.every(F.col("yes").isNotNull()), F.some(F.coalesce("yes", "no").isNull())
-    whole = each.groupBy("task", "example_id").agg(complete.alias("complete"), open_.alias("open"))
-    found = whole.groupBy("task").agg(
-        F.count_if("complete").alias("complete"), F.count_if("open").alias("open"), F.count("*").alias("tried")
+    found = (
+        examples_by_state(store, inputs)
+        .groupBy("task")
+        .agg(
+            F.count_if("complete").alias("complete"),
+            F.count_if(F.size("lacks") > 0).alias("open"),
+            F.count("*").alias("tried"),
+        )
+        .collect()
     )
-    lost = refused.where(F.col("stage").isin(list(writing))).groupBy("stage").count().collect()
-    states = {
-        row["task"]: TaskState(int(row["complete"]), int(row["open"]), int(row["tried"])) for row in found.collect()
-    }
-    for row in lost:
+    states = {row["task"]: TaskState(int(row["complete"]), int(row["open"]), int(row["tried"])) for row in found}
+    writing = {stage_name(task, task.writing[0]): task.task for task, _ in inputs.tasks}
+    for row in refused(store, writing).groupBy("stage").count().collect():
         state = states.get(writing[row["stage"]], TaskState())
         states[writing[row["stage"]]] = state._replace(tried=state.tried + int(row["count"]))
     return states
@@ -158,23 +140,12 @@ def _task_requests(store: Store, inputs: Inputs, states: Mapping[str, TaskState]
         first, missing = task.writing[0], target - state.complete - state.waiting
         stage = stage_name(task, first)
         if missing > 0 and store.exists("hub"):
-            tried = store.read("examples").where(F.col("task") == task.task).select("persona_id")
-            refused = _refused(store, [stage]).select(F.col("refused").alias("persona_id"))
             seed = inputs.settings.seed
-            writers = synthesis.candidates(store.read("hub"), tried.unionByName(refused), task, seed, missing)
+            writers = next_writers(store, task, seed, missing)
             yield stage, synthesis.writing_requests(writers, task, inputs.question(first.role), seed)
         for step in task.answering if state.waiting else ():
-            yield (
-                stage_name(task, step),
-                synthesis.answering_requests(_lacking(store, task, step), task, step, inputs.question(step.role)),
-            )
-
-
-def _lacking(store: Store, task: Task, step: Step) -> DataFrame:
-    answered = store.read("solutions").where(F.col("step") == step.id).select("example_id")
-    refused = _refused(store, [stage_name(task, step)]).select(F.col("refused").alias("example_id"))
-    examples = store.read("examples").where(F.col("task") == task.task)
-    return examples.join(answered.unionByName(refused), "example_id", "left_anti")
+            lacking, question = examples_without(store, task, step), inputs.question(step.role)
+            yield stage_name(task, step), synthesis.answering_requests(lacking, task, step, question)
 
 
 def _asked(store: Store, parts: Mapping[str, DataFrame], inputs: Inputs, count: int) -> dict[str, Asked]:
@@ -199,7 +170,7 @@ def _asked(store: Store, parts: Mapping[str, DataFrame], inputs: Inputs, count: 
         )
         .collect()
     )
-    roles = {"infer": "infer", **{stage: step.role for _, step, stage in _steps(inputs)}}
+    roles = {"infer": "infer", **{stage: step.role for stage, (_, step) in steps_of(inputs).items()}}
     return {
         row["stage"]: _told(row.asDict(), inputs.settings.llm.role(roles[row["stage"]]).max_tokens) for row in found
     }

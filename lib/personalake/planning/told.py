@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
+from personalake.asking import stage_name
 from personalake.inputs import Inputs
 from personalake.llm.offline.settings import CHAT_MODEL
 from personalake.planning.arithmetic import Measures
 from personalake.planning.measured import measure, rejects
 from personalake.planning.specs import questions
-from personalake.rounds import stage_name
 from personalake.shown import Shown
 from personalake.store import Store
 

@@ -5,26 +5,19 @@ from __future__ import annotations
 import io
 import json
 import time
-from collections.abc import Iterator
 from typing import Any
 
 import openai
 import pytest
 from openai.types import Batch
 
-from personalake.llm.offline import CHAT_MODEL, OfflineSettings, serving
+from personalake.llm.offline import CHAT_MODEL
 from personalake.llm.offline.faults import BATCH_KINDS
 from tests.llm.offline.asking import admin, ask
 
 KEYS = ["a", "b", "c", "d", "e"]
 EVERY_SECOND = ["a", "c", "e"]
 ENDED = ("completed", "failed", "cancelled", "expired")
-
-
-@pytest.fixture(scope="module")
-def served() -> Iterator[str]:
-    with serving(OfflineSettings(flaws=0)) as base_url:
-        yield base_url
 
 
 @pytest.fixture

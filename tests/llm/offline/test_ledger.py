@@ -5,11 +5,10 @@ from __future__ import annotations
 import http.client
 import json
 import time
-from collections.abc import Iterator
 
 import pytest
 
-from personalake.llm.offline import OfflineEndpoint, OfflineSettings, plan_of, serving
+from personalake.llm.offline import OfflineEndpoint, plan_of
 from personalake.llm.offline.ledger import Bill, Ledger
 from personalake.llm.offline.timeline import MOST_INTERVALS, Timeline
 from tests.llm.offline.asking import admin, ask
@@ -21,12 +20,6 @@ class Clock:
 
     def __call__(self) -> float:
         return self.now
-
-
-@pytest.fixture(scope="module")
-def served() -> Iterator[str]:
-    with serving(OfflineSettings(flaws=0)) as base_url:
-        yield base_url
 
 
 @pytest.fixture

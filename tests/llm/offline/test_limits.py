@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from email.utils import parsedate_to_datetime
 from typing import Any
 
 import pytest
 
 from personalake.errors import SettingsError
-from personalake.llm.offline import OfflineSettings, serving
+from personalake.llm.offline import OfflineSettings
 from personalake.llm.offline.limits import Limits
 from personalake.llm.offline.refusals import RefusalError
 from tests.llm.offline.asking import Reply, admin, ask
@@ -37,12 +36,6 @@ def admitted(limits: Limits, attempts: int, tokens: int = 1) -> int:
             continue
         passed += 1
     return passed
-
-
-@pytest.fixture(scope="module")
-def served() -> Iterator[str]:
-    with serving(OfflineSettings(flaws=0)) as base_url:
-        yield base_url
 
 
 @pytest.fixture
