@@ -19,7 +19,7 @@ from pyspark.sql import SparkSession
 from personalake.inputs import STAGES, Inputs, read_inputs
 from personalake.llm.progress import Progress
 from personalake.pipeline import execute
-from personalake.settings import load
+from personalake.settings_file import load
 from personalake.shown import Shown
 from personalake.store import Store
 

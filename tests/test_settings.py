@@ -4,8 +4,10 @@ from pathlib import Path
 
 import pytest
 
+from personalake.api_key import resolve_api_key
 from personalake.errors import SettingsError
-from personalake.settings import ApiKeySettings, Settings, load, resolve_api_key
+from personalake.settings import ApiKeySettings, Settings
+from personalake.settings_file import load
 
 CONF = Path(__file__).resolve().parents[1] / "conf"
 

@@ -21,8 +21,9 @@ from personalake.accept import content_id
 from personalake.asking import steps_of
 from personalake.errors import InputError, nearest
 from personalake.inputs import Inputs
-from personalake.runs import Run, StageRecord
+from personalake.runs import Run
 from personalake.session import at_once
+from personalake.stage_record import StageRecord
 from personalake.work import Folder
 
 _FOLDER, _PLAN = "amendment", "plan.json"

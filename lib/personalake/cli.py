@@ -136,12 +136,12 @@ def _add_common(command: argparse.ArgumentParser) -> None:
 
 
 def _run(arguments: argparse.Namespace) -> int:
-    from personalake import settings as settings_module  # noqa: PLC0415 (see the module's first lines)
+    from personalake.settings_file import load  # noqa: PLC0415 (see the module's first lines)
 
     overrides = list(arguments.overrides)
     if getattr(arguments, "accept_licence", False):
         overrides.append("export.accept_licence=true")
-    settings, folder = settings_module.load(arguments.config, overrides)
+    settings, folder = load(arguments.config, overrides)
     from personalake.inputs import STAGES, read_inputs  # noqa: PLC0415 (as above)
 
     command: str = arguments.command

@@ -24,6 +24,7 @@ from pyspark.errors import PySparkException
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
+from personalake.api_key import resolve_api_key
 from personalake.errors import DeferredError, PersonalakeError, SettingsError
 from personalake.inputs import Inputs
 from personalake.lease import Lease
@@ -39,7 +40,7 @@ from personalake.planning.sample import sample
 from personalake.planning.told import told
 from personalake.runs import Run
 from personalake.session import own_log, refuse_speculation, send_package, session_for, tasks_run_here
-from personalake.settings import Settings, resolve_api_key
+from personalake.settings import Settings
 from personalake.shown import Shown
 from personalake.stages import dedup, infer, synthesize
 from personalake.store import Store, check_address

@@ -20,6 +20,7 @@ from pyspark.sql import SparkSession
 
 from personalake import amend, telemetry
 from personalake.amend import Prepared
+from personalake.api_key import resolve_api_key
 from personalake.asking import stage_name
 from personalake.errors import DeferredError, InputError, PersonalakeError
 from personalake.inputs import STAGES, Inputs
@@ -30,7 +31,7 @@ from personalake.llm.progress import Progress
 from personalake.report.gather import write_report
 from personalake.runs import Run
 from personalake.session import own_log, refuse_speculation, send_package, session_for, tasks_run_here
-from personalake.settings import resolve_api_key
+from personalake.settings import Settings
 from personalake.shown import Shown
 from personalake.stages import WIRED
 from personalake.store import Store, check_address
@@ -61,17 +62,13 @@ def execute(
     Raises :class:`DeferredError` where requests have to wait, :class:`LeaseHeldError` where another run is at work,
     and any other :class:`PersonalakeError` for what stopped it; each after what was done is safe.
     """
-    settings = inputs.settings
+    settings, began = inputs.settings, time.monotonic()
     check_address(settings.store)
-    if settings.llm.run_on == "driver" or tasks_run_here(settings.spark, spark):
-        # Else the workers look for it, each for itself; this machine may well have none.
-        for each in settings.llm.all_endpoints():
-            resolve_api_key(each.api_key or settings.llm.api_key, os.environ)
+    _check_keys(settings, spark)
     work = Folder(absolute(settings.store.work_path))
     pays = any(stage in stages for stage in ("infer", "synthesize"))
-    began = time.monotonic()
+    command = command or ("run" if stages == STAGES else " ".join(stages))
     with ExitStack() as stack:
-        command = command or ("run" if stages == STAGES else " ".join(stages))
         lease = stack.enter_context(Lease(work, f"personalake {command}"))
         stack.enter_context(telemetry.exporting())
         stack.enter_context(telemetry.span("run", command=command))
@@ -88,26 +85,48 @@ def execute(
             send_package(spark)
         if pays:
             refuse_speculation(spark)
-        offline_url = "" if endpoint is None else endpoint.base_url
         store = Store(spark, settings.store).open()
         stack.callback(store.clear_staged)
-        run = Run(
-            store, settings, lambda seq: Completer(store, lease, settings.llm, offline_url, seq, settings.budget_usd)
-        )
-        run.say = say
-        run.completer.tell(say)
-        run.completer.progress = progress
-        run.writing_stages = frozenset(stage_name(task, step) for task, _ in inputs.tasks for step in task.writing)
+        run = _opened(inputs, store, lease, "" if endpoint is None else endpoint.base_url, say, progress)
         say(f"run {run.seq} on {store.address} (Spark was ready after {time.monotonic() - began:.1f} s)")
-        recovered = run.completer.recover()
-        if recovered:
-            say(f"{recovered:,} replies of an ended run, or of `try`, were recovered from their journal")
-        if recovered or run.resumes:
-            run.adopt_tries()
+        _recover(run)
         with _explained(log):
             amend.carry_out(run)
             prepared = Prepared(stages) if prepare is None else prepare(run)
             return _stages(run, inputs, prepared)
+
+
+def _check_keys(settings: Settings, spark: SparkSession | None) -> None:
+    """Look for the endpoints' keys where this machine calls; else the workers do, each for itself."""
+    if settings.llm.run_on == "driver" or tasks_run_here(settings.spark, spark):
+        for each in settings.llm.all_endpoints():
+            resolve_api_key(each.api_key or settings.llm.api_key, os.environ)
+
+
+def _opened(
+    inputs: Inputs,
+    store: Store,
+    lease: Lease,
+    offline_url: str,
+    say: Callable[[str], None],
+    progress: Callable[[Progress], None],
+) -> Run:
+    settings = inputs.settings
+    run = Run(store, settings, lambda seq: Completer(store, lease, settings.llm, offline_url, seq, settings.budget_usd))
+    run.say = say
+    run.completer.tell(say)
+    run.completer.progress = progress
+    run.writing_stages = frozenset(stage_name(task, step) for task, _ in inputs.tasks for step in task.writing)
+    return run
+
+
+def _recover(run: Run) -> None:
+    """Land what ended runs, or `try`, have left in their journals."""
+    recovered = run.completer.recover()
+    if recovered:
+        run.say(f"{recovered:,} replies of an ended run, or of `try`, were recovered from their journal")
+    if recovered or run.resumes:
+        run.adopt_tries()
 
 
 @contextmanager

@@ -26,10 +26,11 @@ from personalake.llm.landing import once
 from personalake.llm.progress import Progress
 from personalake.pipeline import execute
 from personalake.rounds import judged_step
-from personalake.runs import Run, StageRecord
+from personalake.runs import Run
 from personalake.schemas import TABLES, VERDICTS
 from personalake.session import at_once
 from personalake.shown import Shown
+from personalake.stage_record import StageRecord
 from personalake.stages import judged_pages
 from personalake.synthesis import synthesize as synthesis
 from personalake.synthesis.tasks import Step, Task

@@ -22,9 +22,10 @@ from personalake.inputs import Inputs
 from personalake.llm.progress import Progress
 from personalake.pipeline import execute
 from personalake.rounds import Rounds
-from personalake.runs import Run, StageRecord
+from personalake.runs import Run
 from personalake.schemas import PENDING
 from personalake.shown import Shown
+from personalake.stage_record import StageRecord
 from personalake.synthesis import synthesize as synthesis
 
 STAGES = ("infer", "synthesize")

@@ -16,7 +16,8 @@ from personalake.asking import stage_name
 from personalake.errors import DeferredError, StopRunError
 from personalake.inputs import Inputs
 from personalake.llm.complete import Ask
-from personalake.runs import Run, StageRecord
+from personalake.runs import Run
+from personalake.stage_record import StageRecord
 from personalake.synthesis import synthesize as synthesis
 from personalake.synthesis.tasks import Step, Task
 

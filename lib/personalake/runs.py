@@ -12,15 +12,13 @@ import functools
 import json
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any
 
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from personalake import __version__, telemetry
 from personalake.accept import ACCEPTED, DEFERRED, ITEM_REJECT, NONE_FOUND, REJECTED, content_id
-from personalake.errors import DeferredError, PersonalakeError
+from personalake.errors import DeferredError
 from personalake.half_done import HalfDone
 from personalake.llm.complete import Completer
 from personalake.llm.journal import TRIED
@@ -28,12 +26,8 @@ from personalake.llm.spent import Spent
 from personalake.schemas import PAID_BESIDE, PENDING, RUNS
 from personalake.session import at_once
 from personalake.settings import Settings
+from personalake.stage_record import COUNTS, StageRecord, summary
 from personalake.store import Store
-
-_COUNTS = (
-    "requests", "answered", "rejected", "deferred", "items", "accepted", "duplicates", "item_rejects", "none_found",
-    "sent", "prompt_tokens", "completion_tokens", "cost_microusd", "wasted_microusd", "unknown_microusd",
-)  # fmt: skip
 
 _REQUESTS_AS = {
     ACCEPTED: ("requests", "answered"), ITEM_REJECT: ("requests", "answered"), NONE_FOUND: ("requests", "answered"),
@@ -46,55 +40,6 @@ _ITEMS_AS = {
 """The counts in which a kind of outcome row appears: as a request, and as an item."""
 
 _LATE = "no answer in time"
-
-
-@dataclass
-class StageRecord:
-    """One stage of one run: what `runs` keeps of it."""
-
-    stage: str
-    step: str = ""
-    status: str = "done"
-    counts: dict[str, int] = field(default_factory=lambda: dict.fromkeys(_COUNTS, 0))
-    waste: dict[str, int] = field(default_factory=dict)
-    engine: dict[str, float] = field(default_factory=dict)
-    message: str | None = None
-    seconds: float = 0.0
-    began: float = field(default_factory=time.monotonic)
-    started_at: dt.datetime = field(default_factory=lambda: dt.datetime.now(dt.timezone.utc))
-
-    def add(self, **more: int) -> None:
-        """Add to the counts."""
-        for name, value in more.items():
-            self.counts[name] += value
-
-    def check(self) -> None:
-        """Hold the two identities; raises :class:`PersonalakeError` where a row was lost or counted twice."""
-        c = self.counts
-        if c["requests"] != c["answered"] + c["rejected"] + c["deferred"]:
-            raise self._broken("requests", "answered + rejected + deferred")
-        if c["items"] != c["accepted"] + c["duplicates"] + c["item_rejects"]:
-            raise self._broken("items", "accepted + duplicates + item_rejects")
-
-    def _broken(self, whole: str, parts: str) -> PersonalakeError:
-        return PersonalakeError(
-            f"{whole} ({self.counts[whole]}) isn't {parts}: {self.counts}",
-            where=f"stage {self.stage}",
-            cure="nothing is lost: the stage isn't closed, and the next run does it again; please report this",
-        )
-
-    def public(self) -> dict[str, Any]:
-        """The stage as `--json` prints it."""
-        c = self.counts
-        names = [n for n in _COUNTS if not n.endswith("_microusd")]
-        return {
-            "stage": self.stage,
-            **{name: c[name] for name in names},
-            "cost_usd": c["cost_microusd"] / 1e6,
-            "wasted_usd": c["wasted_microusd"] / 1e6,
-            "seconds": round(self.seconds, 1),
-            "status": self.status,
-        }
 
 
 class Run:
@@ -214,7 +159,7 @@ class Run:
         whole = StageRecord("run", status=status, message=message, started_at=self.started_at)
         whole.seconds = time.monotonic() - self._started
         for record in self.stages:
-            whole.add(**{n: record.counts[n] for n in _COUNTS if n in ("sent",) or n.endswith(("tokens", "_microusd"))})
+            whole.add(**{n: record.counts[n] for n in COUNTS if n in ("sent",) or n.endswith(("tokens", "_microusd"))})
         self._land(whole, settings=json.dumps(self.settings.shaping_rows(), sort_keys=True))
         if status != "failed":
             self.half_done.end()
@@ -382,22 +327,3 @@ def _trace(record: StageRecord) -> None:
     telemetry.ended("stage", record.started_at, stage=record.stage, status=record.status, **rows)
     paid = {name: c[name] for name in ("prompt_tokens", "completion_tokens", "cost_microusd")}
     telemetry.count(paid, stage=record.stage)
-
-
-def summary(record: StageRecord) -> str:
-    """A stage in one line, for a terminal."""
-    c = record.counts
-    parts = []
-    if c["requests"]:
-        refused = f", {c['rejected']:,} replies refused" if c["rejected"] else ""
-        parts.append(f"{c['requests']:,} requests ({c['sent']:,} sent{refused})")
-    if c["items"] or not c["requests"]:
-        parts.append(f"{c['items']:,} in, {c['accepted']:,} kept")
-    parts += [
-        f"{c[n]:,} {label}"
-        for n, label in (("duplicates", "repeats"), ("item_rejects", "refused"), ("deferred", "waiting"))
-        if c[n]
-    ]
-    if c["cost_microusd"]:
-        parts.append(f"${c['cost_microusd'] / 1e6:.4f}")
-    return f"{record.stage:<30} {' · '.join(parts)} · {record.seconds:.1f} s"

@@ -23,8 +23,9 @@ from personalake.errors import StoreError
 from personalake.export import About, write_chat
 from personalake.inputs import Inputs
 from personalake.rounds import Rounds
-from personalake.runs import Run, StageRecord
+from personalake.runs import Run
 from personalake.schemas import DOCUMENTS, PERSONAS, Table
+from personalake.stage_record import StageRecord
 from personalake.synthesis.tasks import Task
 from personalake.work import absolute
 

@@ -21,6 +21,7 @@ import pyarrow as pa
 
 from personalake import own_personas
 from personalake.accept import Reading
+from personalake.api_key import resolve_api_key
 from personalake.corpus.files import PERSONAS, list_files
 from personalake.corpus.records import BadRecord, RefusedError
 from personalake.errors import InputError, SettingsError, StopRunError
@@ -31,7 +32,7 @@ from personalake.llm.journal import TRIED, Journal, replies, segments
 from personalake.llm.models import Question
 from personalake.llm.offline import OfflineEndpoint
 from personalake.llm.outcome import cure
-from personalake.settings import PersonasSettings, resolve_api_key
+from personalake.settings import PersonasSettings
 from personalake.store_files import completions_of, paid_microusd
 from personalake.synthesis import checks
 from personalake.synthesis.extract import reply_text

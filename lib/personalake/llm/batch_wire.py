@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlsplit
 
+from personalake.api_key import resolve_api_key
 from personalake.errors import DeferredError, PersonalakeError, StopRunError
 from personalake.llm.client import Endpoint
 from personalake.llm.outcome import Kind, cure, of_response
-from personalake.settings import resolve_api_key
 
 if TYPE_CHECKING:
     from openai import OpenAI

@@ -12,10 +12,11 @@ from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict
 
+from personalake.api_key import key_stamp, resolve_api_key
 from personalake.errors import SettingsError
 from personalake.llm.models import Price
 from personalake.llm.outcome import Kind, Outcome, of_response
-from personalake.settings import ApiKeySettings, LlmSettings, key_stamp, resolve_api_key
+from personalake.settings import ApiKeySettings, LlmSettings
 
 if TYPE_CHECKING:
     from openai import AsyncOpenAI

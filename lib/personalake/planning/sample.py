@@ -13,8 +13,9 @@ from personalake.corpus import ingest as corpus
 from personalake.corpus.files import CorpusFile
 from personalake.errors import InputError
 from personalake.inputs import Inputs
-from personalake.runs import Run, StageRecord
+from personalake.runs import Run
 from personalake.schemas import DOCUMENTS, PERSONAS, Table
+from personalake.stage_record import StageRecord
 from personalake.store import Store
 
 Reader = Callable[[DataFrame, int], DataFrame]
