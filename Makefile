@@ -28,7 +28,7 @@ run: setup ## the whole pipeline on the bundled pages, or on CORPUS=path; ARGS=.
 	    $(if $(CORPUS),--set "corpus.paths=[\"$$CORPUS\"]" corpus.licence=null) $(ARGS)
 
 test: setup ## the tests, without the long ones; ARGS=... for pytest's options
-	@$(WITH_JAVA) $(PY) -m pytest $(ARGS) $(if $(PYTEST_STATUS),; echo $$? >"$(PYTEST_STATUS)")
+	@$(WITH_JAVA) $(PY) -m pytest -n 2 --dist loadfile --no-loadscope-reorder $(ARGS) $(if $(PYTEST_STATUS),; echo $$? >"$(PYTEST_STATUS)")
 
 lint: setup ## ruff and mypy
 	@$(PY) -m ruff check

@@ -91,7 +91,7 @@ def test_a_pilot_spends_no_more_than_the_store_s_budget_leaves_and_a_larger_one_
     assert _paid_once(small)["requests"] == 9
 
 
-@pytest.mark.parametrize("saves", [5, 12])
+@pytest.mark.parametrize("saves", [5, pytest.param(12, marks=pytest.mark.faults)])
 def test_a_pilot_that_is_killed_pays_nothing_twice(small: Lake, saves: int, monkeypatch: pytest.MonkeyPatch) -> None:
     def gone(_: object) -> None:
         raise RuntimeError("the process is gone")

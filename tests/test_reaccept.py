@@ -137,6 +137,7 @@ def test_what_was_accepted_and_would_be_refused_stays_and_gets_a_verdict_until_i
     assert rows.count() == rows.distinct().count() == 2 * len(newest)
 
 
+@pytest.mark.faults
 def test_cut_off_after_every_commit_it_is_carried_out_by_the_next_run(refused: Lake, own: Lake, tmp_path: Path) -> None:
     """Checks that make every kind of change make five commits; each run after a cut makes them from the first again."""
     whole = refused.copy(tmp_path / "whole", NOBODY)

@@ -92,6 +92,7 @@ def test_a_persona_is_asked_to_write_again_where_the_target_has_room_the_lowest_
     assert new[0] < max(ranks)
 
 
+@pytest.mark.faults
 def test_a_replay_cut_off_after_every_commit_ends_with_the_same_rows_and_pays_nothing_twice(
     refused: Lake, mended: str, tmp_path: Path
 ) -> None:

@@ -1,12 +1,19 @@
 from __future__ import annotations
 
 import datetime as dt
+import gzip
+import os
+import subprocess
 import sys
+import threading
 from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import pytest
 from opentelemetry import metrics, trace
+from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 from opentelemetry.sdk.trace import TracerProvider
@@ -61,12 +68,86 @@ def test_counters_add_up(seen: _Seen) -> None:
     assert seen.counters() == {"personalake.requests": 12, "personalake.cost_microusd": 70}
 
 
-def test_without_the_extra_nothing_happens(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_the_extra_nothing_happens_and_one_line_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     hidden: dict[str, Any] = {"opentelemetry": None}
     for name, module in hidden.items():
         monkeypatch.setitem(sys.modules, name, module)
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:9")
-    with telemetry.exporting(), telemetry.span("run") as span:
+    said: list[str] = []
+    with telemetry.exporting(said.append), telemetry.span("run") as span:
         assert span is None
         telemetry.count({"requests": 1})
         telemetry.ended("stage", dt.datetime.now(dt.timezone.utc))
+    assert len(said) == 1
+    assert "personalake[otel]" in said[0]
+
+
+_EXPORTS = """
+from personalake import telemetry
+with telemetry.exporting(print), telemetry.span("run", stages="infer"):
+    telemetry.count({"requests": 5}, stage="infer")
+"""
+
+
+class _Collector(ThreadingHTTPServer):
+    """What the OTLP exporter sends over HTTP, decoded."""
+
+    def __init__(self) -> None:
+        self.spans: list[str] = []
+        self.counters: dict[str, int] = {}
+        self.services: set[str] = set()
+        super().__init__(("127.0.0.1", 0), _Received)
+
+    def got(self, path: str, body: bytes) -> None:
+        if path == "/v1/traces":
+            for traces in ExportTraceServiceRequest.FromString(body).resource_spans:
+                self.services |= {each.value.string_value for each in traces.resource.attributes}
+                self.spans += [span.name for scope in traces.scope_spans for span in scope.spans]
+        else:
+            for metrics_of in ExportMetricsServiceRequest.FromString(body).resource_metrics:
+                for metric in (metric for scope in metrics_of.scope_metrics for metric in scope.metrics):
+                    self.counters[metric.name] = sum(point.as_int for point in metric.sum.data_points)
+
+
+class _Received(BaseHTTPRequestHandler):
+    server: _Collector
+
+    def do_POST(self) -> None:
+        body = self.rfile.read(int(self.headers["Content-Length"]))
+        self.server.got(self.path, gzip.decompress(body) if self.headers["Content-Encoding"] == "gzip" else body)
+        self.send_response(200)
+        self.send_header("Content-Type", "application/x-protobuf")
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    def log_message(self, *_: object) -> None: ...
+
+
+def _export(url: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-c", _EXPORTS],
+        env={**os.environ, "OTEL_EXPORTER_OTLP_ENDPOINT": url, "OTEL_EXPORTER_OTLP_TIMEOUT": "1"},
+        capture_output=True, text=True, check=False, timeout=60,
+    )  # fmt: skip
+
+
+def test_the_environment_s_collector_gets_spans_and_counters() -> None:
+    """In a process of its own: OpenTelemetry's providers can be set once."""
+    with _Collector() as collector:
+        serving = threading.Thread(target=collector.serve_forever)
+        serving.start()
+        try:
+            done = _export(f"http://127.0.0.1:{collector.server_port}")
+        finally:
+            collector.shutdown()
+            serving.join()
+    assert done.returncode == 0, done.stderr
+    assert collector.spans == ["personalake.run"]
+    assert collector.counters == {"personalake.requests": 5}
+    assert "personalake" in collector.services
+
+
+def test_a_collector_that_is_away_stops_nothing() -> None:
+    done = _export("http://127.0.0.1:9")
+    assert done.returncode == 0, done.stderr
+    assert "Traceback" not in done.stderr

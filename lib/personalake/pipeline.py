@@ -70,7 +70,7 @@ def execute(
     command = command or ("run" if stages == STAGES else " ".join(stages))
     with ExitStack() as stack:
         lease = stack.enter_context(Lease(work, f"personalake {command}"))
-        stack.enter_context(telemetry.exporting())
+        stack.enter_context(telemetry.exporting(say))
         stack.enter_context(telemetry.span("run", command=command))
         embedded = pays and settings.llm.offline
         # It comes up while Spark does.

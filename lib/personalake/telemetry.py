@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import datetime as dt
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -61,9 +61,13 @@ def count(amounts: dict[str, int], **attributes: str) -> None:
 
 
 @contextmanager
-def exporting() -> Iterator[None]:
+def exporting(say: Callable[[str], None]) -> Iterator[None]:
     """Export to `OTEL_EXPORTER_OTLP_ENDPOINT` while the context lasts, where that is set and nobody else does."""
-    providers = _providers() if os.environ.get("OTEL_EXPORTER_OTLP_ENDPOINT") else []
+    try:
+        providers = _providers() if os.environ.get("OTEL_EXPORTER_OTLP_ENDPOINT") else []
+    except ImportError:
+        say("OTEL_EXPORTER_OTLP_ENDPOINT is set, but nothing is exported: that takes `pip install 'personalake[otel]'`")
+        providers = []
     try:
         yield
     finally:
@@ -72,17 +76,14 @@ def exporting() -> Iterator[None]:
 
 
 def _providers() -> list[Any]:
-    try:
-        from opentelemetry import metrics, trace  # noqa: PLC0415 (as above)
-        from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExporter  # noqa: PLC0415
-        from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter  # noqa: PLC0415
-        from opentelemetry.sdk.metrics import MeterProvider  # noqa: PLC0415
-        from opentelemetry.sdk.metrics.export import PeriodicExportingMetricReader  # noqa: PLC0415
-        from opentelemetry.sdk.resources import Resource  # noqa: PLC0415
-        from opentelemetry.sdk.trace import TracerProvider  # noqa: PLC0415
-        from opentelemetry.sdk.trace.export import BatchSpanProcessor  # noqa: PLC0415
-    except ImportError:
-        return []
+    from opentelemetry import metrics, trace  # noqa: PLC0415 (as above)
+    from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExporter  # noqa: PLC0415
+    from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter  # noqa: PLC0415
+    from opentelemetry.sdk.metrics import MeterProvider  # noqa: PLC0415
+    from opentelemetry.sdk.metrics.export import PeriodicExportingMetricReader  # noqa: PLC0415
+    from opentelemetry.sdk.resources import Resource  # noqa: PLC0415
+    from opentelemetry.sdk.trace import TracerProvider  # noqa: PLC0415
+    from opentelemetry.sdk.trace.export import BatchSpanProcessor  # noqa: PLC0415
     if isinstance(trace.get_tracer_provider(), TracerProvider):
         return []
     resource = Resource.create({} if "OTEL_SERVICE_NAME" in os.environ else {"service.name": _NAME})
