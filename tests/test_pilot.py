@@ -10,6 +10,8 @@ import pytest
 from pyspark.sql import SparkSession
 
 from personalake import pilot as module
+from personalake.errors import LeaseHeldError
+from personalake.lease import Lease
 from personalake.llm.offline import OfflineSettings, serving
 from personalake.pilot import pilot
 from personalake.plan import plan
@@ -71,6 +73,7 @@ def _asked_newly(told: Shown) -> int:
     return int(sum(stage["requests"] for stage in told.data["stages"]) - told.data["borrowed"])
 
 
+@pytest.mark.faults
 def test_a_pilot_is_the_same_whatever_it_is_asked_for_again(small: Lake) -> None:
     first, before = _pilot(small, 4).data, ledger(small.base_url)["requests"]
     second = _pilot(small, 4).data
@@ -91,8 +94,9 @@ def test_a_pilot_spends_no_more_than_the_store_s_budget_leaves_and_a_larger_one_
     assert _paid_once(small)["requests"] == 9
 
 
-@pytest.mark.parametrize("saves", [5, pytest.param(12, marks=pytest.mark.faults)])
-def test_a_pilot_that_is_killed_pays_nothing_twice(small: Lake, saves: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def _kill(lake: Lake, saves: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A pilot that ends after so many commits and can do nothing more."""
+
     def gone(_: object) -> None:
         raise RuntimeError("the process is gone")
 
@@ -100,12 +104,32 @@ def test_a_pilot_that_is_killed_pays_nothing_twice(small: Lake, saves: int, monk
         cut_after(patch, saves)
         patch.setattr(module._Pilot, "_hand_over", gone)
         with pytest.raises(RuntimeError, match="gone"):
-            _pilot(small, 5)
+            _pilot(lake, 5)
+
+
+@pytest.mark.parametrize("saves", [5, pytest.param(12, marks=pytest.mark.faults)])
+def test_a_pilot_that_is_killed_pays_nothing_twice(small: Lake, saves: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    _kill(small, saves, monkeypatch)
     assert any("cut off" in note for note in plan(small.inputs()).data["notes"])
     told = _pilot(small, 5)
     assert told.data["deferred"] is None
     assert _paid_once(small)["requests"] == 9
     assert plan(small.inputs()).data["stages"][0]["already_answered"] == 5
+
+
+def test_what_a_killed_pilot_has_paid_for_the_next_run_takes_over(small: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
+    _kill(small, 5, monkeypatch)
+    assert _paid_once(small)["requests"] == 5
+    stages = {stage["stage"]: stage for stage in small.run(stages=("ingest", "infer")).data["stages"]}
+    assert (stages["try"]["sent"], stages["infer"]["sent"]) == (5, len(small.rows("documents")) - 5)
+    assert _paid_once(small)["requests"] == len(small.rows("documents"))
+    assert not any("cut off" in note for note in plan(small.inputs()).data["notes"])
+
+
+def test_where_a_budget_is_set_a_pilot_does_not_pay_beside_a_run(small: Lake) -> None:
+    with Lease(small.store.work, "personalake run"), pytest.raises(LeaseHeldError, match="personalake run"):
+        _pilot(small, 5, "budget_usd=1")
+    assert ledger(small.base_url)["requests"] == 0
 
 
 def test_a_pilot_that_is_interrupted_leaves_its_answers_to_the_run(

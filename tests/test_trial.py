@@ -13,7 +13,10 @@ import pytest
 from pyspark.sql import SparkSession
 
 from personalake.cli import main
+from personalake.lease import Lease
 from personalake.llm.offline import OfflineSettings, serving
+from personalake.llm.offline.faults import FaultPlan
+from personalake.work import Folder
 from tests.conftest import ROOT
 from tests.lake import Lake, ledger
 
@@ -144,3 +147,27 @@ def test_an_endpoint_that_is_down_defers_the_trial(
     arguments = _arguments(personas, tmp_path, "http://127.0.0.1:9/v1", "llm.max_attempts=1")
     assert main(arguments) == 3
     assert "have to wait" in capsys.readouterr().err
+
+
+def test_where_a_budget_is_set_a_trial_does_not_pay_beside_a_run(
+    personas: Path, endpoint: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = ledger(endpoint)["requests"]
+    with Lease(Folder(str(tmp_path / "lake" / "_work")), "personalake run"):
+        assert main(_arguments(personas, tmp_path, endpoint, "budget_usd=1")) == 4
+        assert "another run works on this store" in capsys.readouterr().err
+        assert ledger(endpoint)["requests"] == before
+        assert main(_arguments(personas, tmp_path, endpoint)) == 0
+
+
+def test_a_send_that_may_have_been_billed_counts_against_the_budget(
+    personas: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The endpoint takes a request and answers too late: nobody knows whether it counts."""
+    more = ["llm.max_attempts=1", "llm.timeout_s=0.2", "budget_usd=0.001"]
+    faults = FaultPlan(latency={"kind": "fixed", "ms": 5_000})
+    with serving(OfflineSettings(faults=faults)) as late:
+        assert main(_arguments(personas, tmp_path, late, *more, "-n", "1")) == 3
+        first = capsys.readouterr()
+        assert main(_arguments(personas, tmp_path, late, *more, "-n", "1")) == 2
+        assert "US dollars are spent" in capsys.readouterr().err, first

@@ -1,10 +1,11 @@
 """`personalake pilot`: everything done really, on a sample of pages, so that `plan` knows what the whole will be like.
 
-A pilot has tables of its own under the store's work folder, made anew each time; the store's own lease isn't taken.
+A pilot has tables of its own under the store's work folder, made anew each time, and may work beside a run; only where
+a budget is set it takes the store's lease, because a run shares out what it found unspent.
 Its answers belong to the store: they go into the store's journal, as those of `try` do, and the next run lands, bills
 and uses them instead of asking again. However a pilot ends, nothing is paid twice:
 
-1. A pilot that was killed leaves its journal and its tables; the next one first hands over what is in them.
+1. A pilot that was killed leaves its journal and its tables; the next one, or a run, first hands over what is in them.
 2. Only when all is handed over are the tables emptied, and a file says so while they are.
 3. What the store, or its journal, has answered is lent to the pilot before it asks.
 """
@@ -14,7 +15,7 @@ from __future__ import annotations
 import functools
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -25,7 +26,7 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from personalake.api_key import resolve_api_key
-from personalake.errors import DeferredError, PersonalakeError, SettingsError
+from personalake.errors import DeferredError, LeaseHeldError, PersonalakeError, SettingsError
 from personalake.inputs import Inputs
 from personalake.lease import Lease
 from personalake.llm.complete import Ask, Completer
@@ -61,7 +62,7 @@ def pilot(
     """Do all stages on *pages* pages; what is shown says as `deferred` why some requests have to wait, if any do.
 
     Raises :class:`SettingsError` and :class:`InputError` before anything is paid, :class:`LeaseHeldError` beside
-    another pilot, and any other :class:`PersonalakeError` for what stopped it.
+    another pilot, or with a budget beside a run, and any other :class:`PersonalakeError` for what stopped it.
     """
     if pages < 1:
         raise SettingsError(f"-n {pages} reads no page", cure="give 1 or more")
@@ -69,6 +70,8 @@ def pilot(
     settings, own = inputs.settings, _own(inputs, pages)
     work = Folder(absolute(own.settings.store.work_path))
     with ExitStack() as stack:
+        if settings.budget_usd is not None:
+            stack.enter_context(Lease(Folder(absolute(settings.store.work_path)), "personalake pilot"))
         lease = stack.enter_context(Lease(work, "personalake pilot"))
         offline_url = ""
         if settings.llm.offline:
@@ -87,6 +90,16 @@ def pilot(
             first = (str(error).splitlines() or [type(error).__name__])[0][:300]
             where = f"{type(error).__name__}, in full in {log or 'the log of the driver'}"
             raise PersonalakeError(f"Spark failed: {first}", where=where, cure=_AGAIN) from error
+
+
+def take_over(main: Store, inputs: Inputs, say: Callable[[str], None]) -> None:
+    """Hand over to *main* what a pilot that was killed has paid for; one that still works does so itself."""
+    own = _own(inputs, 1)
+    store = Store(main.spark, own.settings.store)
+    if (store.work / HANDED_OVER).exists() or not store.exists("runs"):
+        return
+    with suppress(LeaseHeldError), Lease(store.work, "personalake run") as lease:
+        _Pilot(own, main, lease, "", say, lambda _: None).empty()
 
 
 def _check(settings: Settings, spark: SparkSession | None) -> None:
@@ -158,7 +171,7 @@ class _Pilot:
 
     def fly(self, pages: int) -> Store:
         """Do the stages; returns the pilot's store."""
-        self._begin_anew()
+        self.empty()
         run, completer = self._run()
         run.say, completer.progress = self._say, self._progress
         completer.tell(self._say)
@@ -200,7 +213,7 @@ class _Pilot:
 
         return Run(self.store, settings, completer), made[0]
 
-    def _begin_anew(self) -> None:
+    def empty(self) -> None:
         """Empty the pilot's tables, once all that an earlier one paid for is handed over."""
         work = self.store.work
         if not (work / HANDED_OVER).exists() and self.store.exists("runs"):

@@ -28,6 +28,7 @@ from personalake.lease import Lease
 from personalake.llm.complete import Completer
 from personalake.llm.offline import OfflineEndpoint
 from personalake.llm.progress import Progress
+from personalake.pilot import take_over
 from personalake.report.gather import write_report
 from personalake.runs import Run
 from personalake.session import own_log, refuse_speculation, send_package, session_for, tasks_run_here
@@ -89,6 +90,7 @@ def execute(
         stack.callback(store.clear_staged)
         run = _opened(inputs, store, lease, "" if endpoint is None else endpoint.base_url, say, progress)
         say(f"run {run.seq} on {store.address} (Spark was ready after {time.monotonic() - began:.1f} s)")
+        take_over(store, inputs, say)
         _recover(run)
         with _explained(log):
             amend.carry_out(run)

@@ -85,8 +85,8 @@ def _notes(settings: Settings, made: Forecast) -> list[str]:
     if settings.llm.transport == "batch":
         notes.append("by the Batch API: its prices, and up to 24 hours for each stage and round")
     folder = Folder(absolute(settings.store.work_path)) / "pilot"
-    if folder.exists() and not (folder / "_work" / HANDED_OVER).exists():
-        notes.append("a pilot works now or was cut off; `pilot` again keeps its answers from being paid twice")
+    if (folder / "runs").exists() and not (folder / "_work" / HANDED_OVER).exists():
+        notes.append("a pilot works now or was cut off: what it has paid so far is not in these figures")
     return notes
 
 

@@ -26,12 +26,14 @@ from personalake.corpus.files import PERSONAS, list_files
 from personalake.corpus.records import BadRecord, RefusedError
 from personalake.errors import InputError, SettingsError, StopRunError
 from personalake.inputs import Inputs
+from personalake.lease import Lease
 from personalake.llm.client import Endpoint
 from personalake.llm.engine import Plan, answer
 from personalake.llm.journal import TRIED, Journal, replies, segments
 from personalake.llm.models import Question
 from personalake.llm.offline import OfflineEndpoint
 from personalake.llm.outcome import cure
+from personalake.llm.purse import in_doubt, release, reserve
 from personalake.settings import PersonasSettings
 from personalake.store_files import completions_of, paid_microusd
 from personalake.synthesis import checks
@@ -104,12 +106,16 @@ def try_task(inputs: Inputs, task: Task, writers: Sequence[Mapping[str, Any]]) -
     """Ask *writers* to do *task*: all its steps, each with every check.
 
     Raises :class:`StopRunError` for what would be said of every request, :class:`SettingsError` where the key is
-    missing or the budget can't hold the worst case; what was answered before that is in the journal.
+    missing or the budget can't hold the worst case, :class:`LeaseHeldError` where somebody else spends the budget; what
+    was answered before that is in the journal.
     """
     settings = inputs.settings
     for endpoint in settings.llm.all_endpoints():
         resolve_api_key(endpoint.api_key or settings.llm.api_key, os.environ)
     with ExitStack() as stack:
+        if settings.budget_usd is not None:
+            # A run shares out what it found unspent; without a budget, a trial may work beside it.
+            stack.enter_context(Lease(Folder(absolute(settings.store.work_path)), "personalake try"))
         asker = _Asker(inputs, stack)
         first = task.writing[0]
         question = inputs.question(first.role)
@@ -178,7 +184,7 @@ class _Asker:
         self._journals = Folder(absolute(self._settings.store.work_path)) / "journal"
         stamp = datetime.now(timezone.utc).strftime("%Y%m%dT%H%M%S")
         self._wave = self._journals / f"try-{stamp}-{uuid.uuid4().hex[:8]}"
-        self._parts = 0
+        self._parts, self._doubt = 0, 0
         self.deferred: str | None = None
 
     @functools.cached_property
@@ -210,14 +216,18 @@ class _Asker:
         return {**found, **completions_of(self._settings.store, keys)}
 
     def _send(self, requests: Sequence[Mapping[str, Any]], question: Question) -> list[dict[str, Any]]:
-        self._afford(requests, question)
+        worst = self._afford(requests, question)
         endpoints = Endpoint.all_of(self._settings.llm, self._base_url)
         plan = Plan.of(self._settings.llm, endpoints, self._wave, {TRIED: question}, 1)
         columns = ("request_key", "body", "est_tokens")
         rows = [{**{name: request[name] for name in columns}, "stage": TRIED} for request in requests]
         journal = _Told(self._wave, f"{self._parts:05d}", "0")
         self._parts += 1
-        for tally in answer([pa.RecordBatch.from_pylist(rows)], plan, journal):
+        self._reserve(worst)
+        tallies = list(answer([pa.RecordBatch.from_pylist(rows)], plan, journal))
+        self._doubt += sum(tally["unknown_microusd"] for tally in tallies)
+        self._reserve(0)
+        for tally in tallies:
             said = f"{tally['reason']}: {tally['detail']}"
             if tally["outcome"] == "stop":
                 raise StopRunError(said, where=self._settings.llm.address, cure=cure(tally["reason"]))
@@ -225,11 +235,21 @@ class _Asker:
                 self.deferred = said
         return journal.rows
 
-    def _afford(self, requests: Sequence[Mapping[str, Any]], question: Question) -> None:
-        """Hold the store's budget, as a run would, before anything is sent; raises :class:`SettingsError`."""
+    def _reserve(self, worst: int) -> None:
+        """Leave word of what may be billed without a reply, for the budget; the next run takes it into its counts."""
+        if self._settings.budget_usd is None:
+            return
+        lost = self._doubt + worst
+        if lost:
+            reserve(self._wave, {TRIED: 1}, sum(segment.microusd for segment in segments(self._wave)) + lost, lost)
+        else:
+            release(self._wave)
+
+    def _afford(self, requests: Sequence[Mapping[str, Any]], question: Question) -> int:
+        """What *requests* cost at worst, which the budget holds; 0 without one. Raises :class:`SettingsError`."""
         budget = self._settings.budget_usd
         if budget is None:
-            return
+            return 0
         if question.abilities.price is None:
             raise SettingsError(
                 f"a budget is set, and the model {question.role.model!r} has no price",
@@ -238,10 +258,11 @@ class _Asker:
             )
         paid, worst = paid_microusd(self._settings.store), sum(int(r["worst_microusd"]) for r in requests)
         waiting = sum(segment.microusd for segment in segments(self._journals))
-        spent = paid + waiting
+        spent = paid + waiting + in_doubt(Folder(absolute(self._settings.store.work_path)))
         if spent + worst > round(budget * 1e6):
             raise SettingsError(
                 f"{spent / 1e6:.4f} of {budget:.4f} US dollars are spent, and this may cost {worst / 1e6:.4f}",
                 where="budget_usd",
                 cure="fewer personas (-n), or a larger budget",
             )
+        return worst

@@ -9,12 +9,57 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
+from personalake.llm.journal import segments
 from personalake.schemas import PAID_BESIDE
-from personalake.store import Store
 from personalake.work import Folder
 
+if TYPE_CHECKING:
+    from personalake.store import Store
+
 _RESERVED = "reserved.json"
+
+
+def in_doubt(work: Folder) -> int:
+    """What may have been billed and is in no table and no journal, in millionths of a dollar.
+
+    Only for whoever holds the lease of the store that works in *work*: a wave that runs looks like a crashed one.
+    """
+    found = sum(_lost(work / "lost").values())
+    for name in (work / "journal").folders():
+        wave = work / "journal" / name
+        found += sum(_of_crashed(wave, sum(segment.microusd for segment in segments(wave))).values())
+    return found
+
+
+def reserve(wave: Folder, worst: Mapping[str, int], whole: int, lost: int) -> None:
+    """Write down ahead of a *wave* what it may cost by stage, and all in all, and how much of it a crash can lose."""
+    wave.write(_RESERVED, json.dumps({"worst": dict(worst), "whole": whole, "lost": lost}).encode())
+
+
+def release(wave: Folder) -> None:
+    """Nothing of *wave* is in doubt any more."""
+    wave.delete_file(_RESERVED)
+
+
+def _of_crashed(wave: Folder, journaled: int) -> dict[str, int]:
+    """What a crashed wave may have cost beyond its *journaled* replies, by stage."""
+    content = wave.read(_RESERVED)
+    if content is None:
+        return {}
+    told = json.loads(content)
+    worst: dict[str, int] = told["worst"]
+    lost, shared = min(max(0, told["whole"] - journaled), int(told["lost"])), sum(worst.values())
+    return {stage: -(-lost * cost // shared) for stage, cost in worst.items()} if lost else {}
+
+
+def _lost(folder: Folder) -> dict[str, int]:
+    found: dict[str, int] = {}
+    for info in folder.files():
+        for stage, microusd in json.loads(folder.read(info.base_name) or b"{}").items():
+            found[stage] = found.get(stage, 0) + int(microusd)
+    return found
 
 
 class Purse:
@@ -51,28 +96,21 @@ class Purse:
     def reserve(self, wave: Folder, worst: Mapping[str, int], sends: int, one: int) -> None:
         """Write down, ahead of a wave, what it may cost by stage, and how many *sends* of *one* a crash can lose."""
         whole = sum(worst.values()) if self.left is None else min(sum(worst.values()), self.left)
-        told = {"worst": dict(worst), "whole": whole, "lost": sends * one}
-        wave.write(_RESERVED, json.dumps(told).encode())
+        reserve(wave, worst, whole, sends * one)
 
     def close_crashed(self, wave: Folder, journaled: int) -> None:
         """Write down what a crashed wave may have cost beyond the *journaled* replies."""
-        content = wave.read(_RESERVED)
-        if content is None:
-            return
-        told = json.loads(content)
-        worst: dict[str, int] = told["worst"]
-        lost, shared = min(max(0, told["whole"] - journaled), int(told["lost"])), sum(worst.values())
+        lost = _of_crashed(wave, journaled)
         if lost:
-            by_stage = {stage: -(-lost * cost // shared) for stage, cost in worst.items()}
-            self.lose(wave.address.rsplit("/", 1)[-1], by_stage)
-        wave.delete_file(_RESERVED)
+            self.lose(wave.address.rsplit("/", 1)[-1], lost)
+        release(wave)
 
     def close(self, wave: Folder, unknown: Mapping[str, int]) -> None:
         """A wave has ended as it should; *unknown* is what its unanswered sends may have cost, by stage."""
         if any(unknown.values()):
             self.lose(wave.address.rsplit("/", 1)[-1], unknown)
             self.pay(sum(unknown.values()))
-        wave.delete_file(_RESERVED)
+        release(wave)
 
     def lose(self, name: str, by_stage: Mapping[str, int]) -> None:
         """Write down under *name* what may have been billed for nothing."""
@@ -80,11 +118,7 @@ class Purse:
 
     def lost(self) -> dict[str, int]:
         """What may have been billed for nothing and is in no row of `runs` yet, by stage."""
-        found: dict[str, int] = {}
-        for info in self._lost.files():
-            for stage, microusd in json.loads(self._lost.read(info.base_name) or b"{}").items():
-                found[stage] = found.get(stage, 0) + int(microusd)
-        return found
+        return _lost(self._lost)
 
     def settle(self) -> None:
         """All that was lost is in `runs` now."""
