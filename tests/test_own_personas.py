@@ -117,6 +117,7 @@ def test_own_personas_join_the_hub_beside_those_of_pages_and_a_changed_file_adds
     assert len(lake.rows("sightings")) == 1
 
 
+@pytest.mark.faults
 def test_an_import_that_is_cut_off_after_any_of_its_commits_ends_with_the_same_rows(
     spark: SparkSession, endpoint: str, tmp_path: Path
 ) -> None:

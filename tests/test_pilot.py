@@ -82,6 +82,7 @@ def test_a_pilot_is_the_same_whatever_it_is_asked_for_again(small: Lake) -> None
     assert second["borrowed"] == before
 
 
+@pytest.mark.faults
 def test_a_pilot_spends_no_more_than_the_store_s_budget_leaves_and_a_larger_one_goes_on(small: Lake) -> None:
     told = _pilot(small, 5, "budget_usd=0.0022")
     assert "budget" in told.data["deferred"]
@@ -107,7 +108,8 @@ def _kill(lake: Lake, saves: int, monkeypatch: pytest.MonkeyPatch) -> None:
             _pilot(lake, 5)
 
 
-@pytest.mark.parametrize("saves", [5, pytest.param(12, marks=pytest.mark.faults)])
+@pytest.mark.parametrize("saves", [5, 12])
+@pytest.mark.faults
 def test_a_pilot_that_is_killed_pays_nothing_twice(small: Lake, saves: int, monkeypatch: pytest.MonkeyPatch) -> None:
     _kill(small, saves, monkeypatch)
     assert any("cut off" in note for note in plan(small.inputs()).data["notes"])

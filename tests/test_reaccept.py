@@ -89,6 +89,7 @@ def test_looser_checks_accept_stored_replies_without_a_request_and_the_hub_gets_
     assert {table for table, number in own.versions().items() if number != commits[table]} == {"runs"}
 
 
+@pytest.mark.faults
 def test_an_example_that_is_accepted_at_last_gets_its_answer(own: Lake) -> None:
     examples = own.rows("examples")
     told = _reaccept(own, "synthesize")

@@ -27,7 +27,8 @@ _COMMAND = "make bench ARGS='-k engine'"
 _MINUTES = float(os.environ.get("BENCH_MINUTES", "10"))
 
 
-def _endpoint(latency: object, chars: int = 2_000, **limits: Any) -> OfflineEndpoint:
+def canned_endpoint(latency: object, chars: int = 2_000, **limits: Any) -> OfflineEndpoint:
+    """An endpoint whose replies have so many characters, after so much latency."""
     faults = plan_of({"latency": latency, "reply": {"kind": "canned", "chars": chars}}, "bench")
     return OfflineEndpoint(flaws=0.0, faults=faults, limits=limits or None)
 
@@ -47,7 +48,8 @@ def _engine(endpoint: OfflineEndpoint, **told: Any) -> dict[str, Any]:
     return _python("-m", "tests.bench.engine_load", json.dumps({"base_url": endpoint.base_url, **told}))
 
 
-def _bare(endpoint: OfflineEndpoint, count: int, in_flight: int, processes: int = 2) -> list[dict[str, Any]]:
+def bare_clients(endpoint: OfflineEndpoint, count: int, in_flight: int, processes: int = 2) -> list[dict[str, Any]]:
+    """What so many processes of the SDK's leanest path take for *count* requests each."""
     with ThreadPoolExecutor(processes) as pool:
         command = ("-m", "tests.bench.bare_client", endpoint.base_url, str(count), str(in_flight))
         return [job.result() for job in [pool.submit(_python, *command) for _ in range(processes)]]
@@ -55,9 +57,9 @@ def _bare(endpoint: OfflineEndpoint, count: int, in_flight: int, processes: int 
 
 def test_one_second_of_latency_and_128_in_flight_a_task() -> None:
     count, in_flight = 20_000, 128
-    with _endpoint(1_000) as endpoint:
-        bare = _bare(endpoint, count // 2, in_flight)
-    with _endpoint(1_000) as endpoint:
+    with canned_endpoint(1_000) as endpoint:
+        bare = bare_clients(endpoint, count // 2, in_flight)
+    with canned_endpoint(1_000) as endpoint:
         found = _engine(endpoint, requests=count, in_flight=2 * in_flight)
     ideal = count / (2 * in_flight)
     assert found["answered"] == count
@@ -70,7 +72,7 @@ def test_one_second_of_latency_and_128_in_flight_a_task() -> None:
 
 def test_a_heavy_tail_of_latencies() -> None:
     count, in_flight, median_s, sigma = 200_000, 64, 0.15, 0.99
-    with _endpoint({"kind": "lognormal", "median_ms": 1000 * median_s, "sigma": sigma}) as endpoint:
+    with canned_endpoint({"kind": "lognormal", "median_ms": 1000 * median_s, "sigma": sigma}) as endpoint:
         found = _engine(endpoint, requests=count, in_flight=2 * in_flight)
     ideal = count * median_s * math.exp(sigma**2 / 2) / (2 * in_flight)
     assert found["answered"] == count
@@ -83,9 +85,9 @@ def test_a_heavy_tail_of_latencies() -> None:
 
 def test_as_fast_as_the_cores_go() -> None:
     count, in_flight = 60_000, 512
-    with _endpoint(500) as endpoint:
-        bare = _bare(endpoint, count // 2, in_flight)
-    with _endpoint(500) as endpoint:
+    with canned_endpoint(500) as endpoint:
+        bare = bare_clients(endpoint, count // 2, in_flight)
+    with canned_endpoint(500) as endpoint:
         found = _engine(endpoint, requests=count, in_flight=2 * in_flight)
     assert found["answered"] == count
     cpu, bare_cpu = 1000 * found["cpu_seconds"] / count, sum(each["cpu_ms"] for each in bare) / len(bare)
@@ -106,7 +108,7 @@ def test_hard_limits(tasks: int, halved: bool) -> None:
     rpm, tpm = 3_000, 500_000
     seconds = 60 * _MINUTES
     count = int(rpm / 60 * seconds * (0.75 if halved else 1.0))
-    with _endpoint(400, chars=200, rpm=rpm, tpm=tpm) as endpoint:
+    with canned_endpoint(400, chars=200, rpm=rpm, tpm=tpm) as endpoint:
         timer = threading.Timer(seconds / 2 + 20, lambda: endpoint.set_limits(rpm=rpm // 2, tpm=tpm // 2))
         timer.daemon = True
         if halved:

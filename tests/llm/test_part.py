@@ -114,6 +114,26 @@ def test_a_quota_that_is_spent_defers_and_a_wrong_key_stops(tmp_path: Path) -> N
         assert (tally["outcome"], tally["done"], tally["deferred"]) == (outcome, 0, 40)
 
 
+@pytest.mark.parametrize("in_flight", [1, 8, 64])
+def test_a_firewall_that_refuses_some_rows_refuses_no_others_and_stops_nothing(in_flight: int, tmp_path: Path) -> None:
+    faults = {"rates": {"firewall": 0.1}, "seed": 3, "latency": 2}
+    with serving(_faulty(faults)) as base_url:
+        tally = run(plan(base_url, tmp_path, llm={"in_flight": in_flight}), requests(60))
+        told = ledger(base_url)
+    assert (tally["done"], tally["deferred"], tally["outcome"], tally["refused"]) == (60, 0, None, "forbidden")
+    assert 0 < tally["rejected"] == journaled(tmp_path)["error"].to_pylist().count("forbidden") < 20
+    assert told["answered_again"] == 0
+    assert sum(journaled(tmp_path)["cost_microusd"].to_pylist()) == told["tokens"]["total_tokens"]
+
+
+def test_a_key_that_is_revoked_half_way_stops_and_is_held_against_no_row(tmp_path: Path) -> None:
+    faults = {"rates": {"wrong_key_400": 1.0}, "from_s": 0.3, "latency": 20}
+    with serving(_faulty(faults)) as base_url:
+        tally = run(plan(base_url, tmp_path, patience_s=30.0), requests(600))
+    assert (tally["outcome"], tally["reason"], tally["rejected"]) == ("stop", "wrong_key", 0)
+    assert tally["done"] + tally["deferred"] == 600
+
+
 def test_an_endpoint_that_asks_for_a_day_of_patience_is_not_waited_for(tmp_path: Path) -> None:
     with serving(_faulty({"kind": "429", "retry_style": "huge"})) as base_url:
         tally = run(plan(base_url, tmp_path), requests(40))

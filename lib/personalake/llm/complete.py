@@ -137,7 +137,7 @@ class Completer:
         self._batched.wait(spent)
 
     def _waiting(self, asked: DataFrame, questions: Mapping[str, Question], name: str) -> Waiting:
-        return freeze(self._store, asked, questions, f"{name}-{self._calls}", self._batched.waiting())
+        return freeze(self._store, asked, questions, f"{name}-{self._calls}", self._batched.waiting(), self._nonce)
 
     def _run_waves(self, waiting: Waiting, spent: dict[str, Spent]) -> bool:
         """Ask what waits, wave after wave; whether another round may get more out of what is left of the budget."""

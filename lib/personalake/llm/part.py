@@ -28,6 +28,8 @@ from personalake.work import Folder
 _BACKOFF_MOST_S = 60.0
 _MOST_LIMITED = 50
 """429s that one request may get while others are answered: an endpoint may mean this very request."""
+_ALONE = 3
+"""Refusals of a request after which it is given up where all that is left of its part is refused."""
 
 
 @dataclass
@@ -43,6 +45,9 @@ class _Job:
     sends: int = 0
     failures: int = 0
     limited: int = 0
+    refusals: int = 0
+    refused_at: float = 0.0
+    """When an endpoint first said of it what would be said of every row."""
     paid: Usage = Usage()  # noqa: RUF009 (frozen)
     first: tuple[Route, Outcome, float] | None = None
     """The reply that is being repaired: it was paid, and is kept if nothing better comes."""
@@ -66,6 +71,7 @@ class Part:
         self._spent = self._reserved = self._number = self._most_in_flight = 0
         self._changed, self._full = asyncio.Event(), asyncio.Event()
         self._stopping, self._routes = False, Routes([], plan.patience_s)
+        self._all_taken, self._under_way, self._refused = False, 0, 0
         self._unopened: list[str] = []
         """Endpoints whose key isn't here."""
         self._error: BaseException | None = None
@@ -164,12 +170,14 @@ class Part:
         if len(self._later) > sum(endpoint.in_flight for endpoint in self._plan.endpoints):
             return None
         request = next(todo, None)
+        self._all_taken = request is None
         return None if request is None else self._job(request)
 
     def _job(self, request: Request) -> _Job:
         asked = self._plan.stages[request.stage]
         prompt = (request.est_tokens - asked.max_tokens) * self._ratios[request.stage]
         tokens, worst = prompt + asked.max_tokens, asked.worst_microusd(request.body)
+        self._under_way += 1
         return _Job(request, asked, self._tally(request.stage), request.body, tokens, worst)
 
     async def _admit(self, job: _Job) -> Route | None:
@@ -224,7 +232,7 @@ class Part:
 
     async def _send(self, job: _Job, route: Route) -> None:
         sent = await route.client.send(self._plan.path, job.body, job.request.request_key, job.asked.price)
-        self._routes.came(route, sent, job.tokens)
+        self._routes.came(route, sent, job.tokens, again=job.refusals > 0)
         self._reserved -= job.worst
         self._spent += sent.outcome.usage.microusd
         job.paid = job.paid.plus(sent.outcome.usage)
@@ -249,19 +257,37 @@ class Part:
         job.tally.failed_sends += 1
         job.tally.rate_limited += outcome.rate_limited
         job.limited += outcome.rate_limited
+        if outcome.kind is Kind.STOP and route.closed is None and self._is_of_this_row(job, route, outcome):
+            refused = replace(outcome, kind=Kind.REJECT, usage=job.paid)
+            return self._finish(job, route, refused, sent.seconds)
         if outcome.kind is Kind.RETRY:
             job.failures += not outcome.rate_limited
-        if job.failures >= self._plan.max_attempts or job.limited >= _MOST_LIMITED:
+        if max(job.failures, job.refusals) >= self._plan.max_attempts or job.limited >= _MOST_LIMITED:
             if job.tally.outcome is None:
                 job.tally.reason, job.tally.detail = outcome.reason, outcome.detail
             return self._put_off(job)
         return self._again(job, outcome)
+
+    def _is_of_this_row(self, job: _Job, route: Route, outcome: Outcome) -> bool:
+        """Whether a refusal that would be said of every row is of this one only, as a firewall's is.
+
+        It is where the endpoint answers what it was sent after it refused this row, and refuses this row again; and
+        where nothing is left that could be sent to see, and the status is a firewall's.
+        """
+        job.refusals += 1
+        if job.refusals == 1:
+            self._refused += 1
+            job.refused_at = time.monotonic()
+            return False
+        only = self._all_taken and self._refused == self._under_way
+        return route.proved > job.refused_at or (only and outcome.reason == "forbidden" and job.refusals >= _ALONE)
 
     def _put_off(self, job: _Job) -> None:
         """Leave a request to the next run; one whose repair must wait is refused by its first reply."""
         if job.first is not None:
             route, outcome, seconds = job.first
             return self._finish(job, route, replace(outcome, usage=job.paid), seconds)
+        self._leave(job)
         job.tally.deferred += 1
         job.tally.unknown_microusd += job.paid.microusd
         return None
@@ -285,6 +311,7 @@ class Part:
         key, label = job.request.request_key, job.asked.label
         row = record(key, job.request.stage, label, route.endpoint.name, outcome, job.sends, seconds)
         self._journal.add(row)
+        self._leave(job)
         job.tally.done += 1
         if outcome.kind is Kind.REJECT:
             job.tally.rejected += 1
@@ -292,15 +319,19 @@ class Part:
         if self._journal.unflushed >= self._plan.flush_rows:
             self._full.set()
 
+    def _leave(self, job: _Job) -> None:
+        self._under_way -= 1
+        self._refused -= job.refusals > 0
+
     def _again(self, job: _Job, outcome: Outcome) -> None:
         """Exponential backoff with full jitter; what the endpoint asked for, its lane keeps.
 
         The jitter is the one real randomness here: it decides when something is sent, never what a row holds.
         """
-        tries = job.failures + job.limited
+        tries = job.failures + job.limited + job.refusals
         pause = (
             random.uniform(0, min(_BACKOFF_MOST_S, self._plan.backoff_s * 2**tries))
-            if outcome.kind is Kind.RETRY
+            if outcome.kind is Kind.RETRY or job.refusals
             else 0.0
         )
         self._number += 1

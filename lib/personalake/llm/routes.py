@@ -12,6 +12,9 @@ from personalake.llm.latency import Latencies
 from personalake.llm.limits import Lane
 from personalake.llm.outcome import Kind, Outcome
 
+_DOUBTS = 20
+"""So many refusals "of every row" in a row close an endpoint that has answered before."""
+
 
 @dataclass
 class Route:
@@ -26,6 +29,10 @@ class Route:
     latencies: Latencies = field(default_factory=Latencies)
     closed: Outcome | None = None
     """What ends its use for this task: a wrong key, no such model, a quota that is spent."""
+    proved: float = -math.inf
+    """When the latest send began that was answered."""
+    _doubts: int = 0
+    _doubted: float = -math.inf
 
     @classmethod
     def of(cls, endpoint: Endpoint, tasks: int) -> Route:
@@ -44,17 +51,30 @@ class Route:
         self.sent += 1
         self.lane.take(tokens)
 
-    def came(self, sent: Sent, reserved: float) -> None:
-        """A send of *reserved* tokens has ended."""
+    def came(self, sent: Sent, reserved: float, again: bool) -> None:
+        """A send of *reserved* tokens has ended; *again*: of a request that was refused before."""
         outcome = sent.outcome
         self.lane.came(outcome, sent.headers, reserved, sent.seconds)
         if outcome.kind in (Kind.ANSWERED, Kind.REJECT):
             self.latencies.add(sent.seconds)
+            began = time.monotonic() - sent.seconds
+            self.proved = max(self.proved, began)
+            self._doubts = 0 if began > self._doubted else self._doubts
         else:
             self.failed += 1
             self.rate_limited += outcome.rate_limited
-        if outcome.kind in (Kind.STOP, Kind.DEFER):
+        if outcome.kind is Kind.DEFER or (outcome.kind is Kind.STOP and not self._doubts_it(again)):
             self.closed = self.closed or outcome
+
+    def _doubts_it(self, again: bool) -> bool:
+        """Whether a refusal that would be said of every row may be of one row only, as a firewall's is."""
+        self._doubts, self._doubted = self._doubts + (not again), time.monotonic()
+        return self._doubts < _DOUBTS and (self.proved > -math.inf or self.lane.in_flight > 0)
+
+    @property
+    def waits(self) -> bool:
+        """Whether nothing is known of it but a refusal: what it says to those in flight tells more."""
+        return self._doubts > 0 and self.proved == -math.inf and self.lane.in_flight > 0
 
     def seen(self) -> dict[str, Any]:
         """What the endpoint was like, for `runs.engine`."""
@@ -82,7 +102,7 @@ class Routes:
         """The route for a send of *tokens*; or none, and the seconds after which to ask again (infinity: a reply)."""
         shortest = math.inf
         for route in sorted(self._open, key=lambda route: route.sent / route.endpoint.weight):
-            pause = route.lane.wait(tokens)
+            pause = math.inf if route.waits else route.lane.wait(tokens)
             if pause <= 0:
                 return route, 0.0
             shortest = min(shortest, pause)
@@ -92,9 +112,9 @@ class Routes:
     def _open(self) -> list[Route]:
         return [route for route in self.all if route.closed is None]
 
-    def came(self, route: Route, sent: Sent, reserved: float) -> None:
-        """A send to *route* has ended."""
-        route.came(sent, reserved)
+    def came(self, route: Route, sent: Sent, reserved: float, again: bool) -> None:
+        """A send to *route* has ended: see :meth:`Route.came`."""
+        route.came(sent, reserved, again)
         if sent.outcome.kind not in (Kind.ANSWERED, Kind.REJECT):
             self._last_failure = sent.outcome
 

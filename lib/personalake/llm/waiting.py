@@ -31,11 +31,12 @@ class Waiting:
 
 
 def freeze(
-    store: Store, asked: DataFrame, questions: Mapping[str, Question], name: str, at_desk: DataFrame | None
+    store: Store, asked: DataFrame, questions: Mapping[str, Question], name: str, at_desk: DataFrame | None, draw: str
 ) -> Waiting:
     """The distinct requests of *asked* without a completion, frozen as *name*: no wave computes them again.
 
-    Those whose key is in *at_desk* (`request_key`) are being answered elsewhere, and are left out.
+    Those whose key is in *at_desk* (`request_key`) are being answered elsewhere, and are left out. *draw* decides which
+    is the first, which is asked alone: another one in each run, since one that a firewall refuses must not stop all.
     """
     one_each = asked.groupBy("request_key").agg(
         *(F.min(name).alias(name) for name in ("stage", "body", "est_tokens", "worst_microusd"))
@@ -52,7 +53,7 @@ def freeze(
             F.count("*").alias("rows"),
             F.sum("worst_microusd").alias("worst"),
             F.max("worst_microusd").alias("dearest"),
-            F.min("request_key").alias("first"),
+            F.min_by("request_key", F.xxhash64("request_key", F.lit(draw))).alias("first"),
         )
         .orderBy("stage")
         .collect()

@@ -95,6 +95,16 @@ def test_server_errors_have_their_status(client: openai.OpenAI, kind: str, statu
     assert (caught.value.response.headers["content-type"] == "text/html") == (kind == "html")
 
 
+def test_a_firewall_refuses_the_same_rows_at_each_attempt(client: openai.OpenAI) -> None:
+    plan = plan_of({"rates": {"firewall": 0.3}})
+    drawn = [[plan.fault(f"request {number}", attempt) for number in range(300)] for attempt in (1, 2)]
+    assert drawn[0] == drawn[1]
+    assert 60 < drawn[0].count("firewall") < 120
+    with pytest.raises(openai.PermissionDeniedError) as caught:
+        ask(client, {"kind": "firewall"})
+    assert caught.value.response.headers["content-type"] == "text/html"
+
+
 @pytest.mark.parametrize("kind", ["reset", "cut"])
 def test_a_broken_connection_is_a_connection_error(client: openai.OpenAI, kind: str) -> None:
     with pytest.raises(openai.APIConnectionError):

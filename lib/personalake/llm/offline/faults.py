@@ -32,6 +32,7 @@ KINDS = {
     "invalid_json": "content that is prose, broken JSON or JSON that its schema refuses, by turns; billed",
     "tool_call": "content null, a call of a tool that nobody offered, finish_reason tool_calls; billed",
     "wrong_key_400": "400 {code, error: Incorrect API key}, at once, as xAI's",
+    "firewall": "403 and the HTML page of a firewall, whatever the attempt: never passes",
 }
 # What a batch meets, as a plan's `batch`. "Every second row" starts with the first.
 BATCH_KINDS = {
@@ -86,12 +87,16 @@ class FaultPlan:
 
         *elapsed_s*: seconds since the plan was set.
         """
+        if self.rates.get("firewall", 0.0) > Draw("firewall", self.seed, client_id).unit("kind"):
+            return "firewall"
         if not self.rates or (self.attempts is not None and attempt > self.attempts):
             return None
         if elapsed_s < self.from_s or (self.until_s is not None and elapsed_s >= self.until_s):
             return None
         left = Draw("fault", self.seed, client_id, attempt).unit("kind")
         for kind in KINDS:
+            if kind == "firewall":
+                continue
             left -= self.rates.get(kind, 0.0)
             if left < 0:
                 return kind

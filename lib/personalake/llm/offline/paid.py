@@ -26,7 +26,7 @@ from .wire import (
     garbage,
     hang,
     new_request_id,
-    proxy_page,
+    page,
     reset,
     stream,
 )
@@ -34,7 +34,7 @@ from .wire import (
 SERVICE = web.AppKey("service", Service)
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 # Nothing is worked out under these, and so nothing is billed.
-_NO_WORK = (*AS_ERRORS, "reset", "html", "hang")
+_NO_WORK = (*AS_ERRORS, "reset", "html", "firewall", "hang")
 # A request under these ends by its fault's name: its client got no whole, readable reply.
 _NO_ANSWER = ("reset", "cut", "garbage", "error_in_200")
 _UNSEEN = ("client_gone", "cut")
@@ -101,8 +101,8 @@ class _Visit:
             raise error_of(fault, plan)
         if fault == "hang":
             await hang()
-        if fault in ("reset", "html"):
-            return reset(request) if fault == "reset" else proxy_page()
+        if fault in ("reset", "html", "firewall"):
+            return reset(request) if fault == "reset" else page(502 if fault == "html" else 403)
         headers = {**JSON_HEADERS, "openai-model": job.model, **self._service.limits.headers()}
         slow_s = plan.slow_ms / 1000 if fault == "slow_body" else 0.0
         if streamed and isinstance(job, ChatJob):

@@ -18,10 +18,12 @@ WORDS_PER_CHUNK = 4
 _PIECE = re.compile(rf"(?:\s*\S+){{1,{WORDS_PER_CHUNK}}}\s*?")
 _ENCODER = json.JSONEncoder(separators=(",", ":"))
 JSON_HEADERS = {"Content-Type": "application/json"}
-PROXY_PAGE = (
-    b"<html>\n<head><title>502 Bad Gateway</title></head>\n<body><h1>Bad Gateway</h1>\n"
-    b"<p>The proxy server received an invalid response from an upstream server.</p></body>\n</html>\n"
-)
+PAGES = {
+    502: b"<html>\n<head><title>502 Bad Gateway</title></head>\n<body><h1>Bad Gateway</h1>\n"
+    b"<p>The proxy server received an invalid response from an upstream server.</p></body>\n</html>\n",
+    403: b"<html>\n<head><title>403 Forbidden</title></head>\n<body><h1>Request blocked</h1>\n"
+    b"<p>This request was blocked by the security rules.</p></body>\n</html>\n",
+}
 
 
 MEGABYTE = 1_000_000
@@ -44,9 +46,9 @@ def garbage(payload: bytes) -> web.Response:
     return web.Response(body=b"\x00\x01" + payload[: len(payload) // 3] + b"<<<", headers=JSON_HEADERS)
 
 
-def proxy_page() -> web.Response:
-    """Return the HTML of a proxy whose upstream is gone."""
-    return web.Response(status=502, body=PROXY_PAGE, headers={"Content-Type": "text/html"})
+def page(status: int) -> web.Response:
+    """Return the HTML of a proxy whose upstream is gone (502), or of a firewall (403)."""
+    return web.Response(status=status, body=PAGES[status], headers={"Content-Type": "text/html"})
 
 
 def reset(request: web.Request) -> web.Response:
