@@ -25,7 +25,13 @@ def _prompts(count: int) -> list[str]:
 
 def curator(url: str, count: int, in_flight: int) -> int:
     """Bespoke Curator, its own OpenAI backend."""
-    from bespokelabs import curator as library  # noqa: PLC0415 (only there where it is installed)
+    import tiktoken  # noqa: PLC0415 (only there where it is installed)
+    from bespokelabs import curator as library  # noqa: PLC0415
+
+    # Its estimate of tokens fetches a vocabulary from the net. One of bytes does as well here: no limit is set.
+    tiktoken.get_encoding = lambda name: tiktoken.Encoding(
+        name, pat_str=r"[\s\S]", mergeable_ranks={bytes([number]): number for number in range(256)}, special_tokens={}
+    )
 
     class Asker(library.LLM):  # type: ignore[misc]
         def prompt(self, row: dict[str, str]) -> str:
@@ -81,20 +87,17 @@ def distilabel(url: str, count: int, in_flight: int) -> int:
             model=MODEL, base_url=url, api_key=KEY, max_retries=0, generation_kwargs={"max_new_tokens": MAX_TOKENS}
         )
         rows >> TextGeneration(llm=model, input_batch_size=in_flight)
-    return len(pipeline.run(use_cache=False)["default"]["train"])
+    return sum(bool(row["generation"]) for row in pipeline.run(use_cache=False)["default"]["train"])
 
 
 def daft(url: str, count: int, in_flight: int) -> int:
-    """Daft's `prompt` over a column."""
+    """Daft's `prompt` over a column; it takes no number of requests in flight, and keeps to its own."""
     import daft as library  # noqa: PLC0415 (as above)
     from daft.functions import prompt  # noqa: PLC0415
 
     os.environ["OPENAI_API_KEY"], os.environ["OPENAI_BASE_URL"] = KEY, url
     frame = library.from_pydict({"text": _prompts(count)})
-    asked = prompt(
-        frame["text"], provider="openai", model=MODEL, use_chat_completions=True, max_api_concurrency=in_flight,
-        max_retries=0, max_tokens=MAX_TOKENS,
-    )  # fmt: skip
+    asked = prompt(frame["text"], provider="openai", model=MODEL, use_chat_completions=True, max_tokens=MAX_TOKENS)
     return sum(bool(reply) for reply in frame.with_column("reply", asked).to_pydict()["reply"])
 
 

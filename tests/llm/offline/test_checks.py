@@ -121,6 +121,7 @@ def test_a_schema_that_strict_mode_forbids_is_a_400_that_names_the_place(
 
 def test_a_good_schema_and_every_supported_parameter_pass(url: str) -> None:
     extras = {"temperature": 0.7, "top_p": 1, "seed": 3, "user": "u", "max_completion_tokens": 50, "store": False}
+    extras |= {"tools": None, "logit_bias": None, "top_logprobs": None}  # Null is as good as absent, whatever it is.
     assert send(url, {"model": CHAT_MODEL, "messages": [USER], **schema(), **extras})[0] == 200
 
 

@@ -47,6 +47,8 @@ def check_chat(body: Mapping[str, Any]) -> None:
     for name, value in body.items():
         check = _CHAT.get(name)
         if check is None:
+            if name in _UNSUPPORTED and value is None:
+                continue
             if name in _UNSUPPORTED:
                 message = f"Unsupported parameter: '{name}' is not supported with this model."
                 raise invalid(message, name, "unsupported_parameter")
