@@ -20,7 +20,11 @@ pytestmark = pytest.mark.bench
 
 _COMMAND = "make bench ARGS='-k others'"
 _COUNT, _IN_FLIGHT, _LATENCY_MS, _MOST_S = 4_096, 512, 500, 180
-_PACKAGES = {"curator": "bespokelabs-curator", "distilabel": "distilabel[openai] requests beautifulsoup4", "daft": "daft[openai]"}
+_PACKAGES = {
+    "curator": "bespokelabs-curator",
+    "distilabel": "distilabel[openai] requests beautifulsoup4",
+    "daft": "daft[openai]",
+}
 
 
 def _installed(tool: str, folder: Path) -> Path:

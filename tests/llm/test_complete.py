@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,7 +18,7 @@ from personalake.errors import DeferredError, PersonalakeError, StopRunError, St
 from personalake.lease import Lease
 from personalake.llm.complete import Ask, Completer
 from personalake.llm.engine import STOP_FILE
-from personalake.llm.journal import SCHEMA, segments
+from personalake.llm.journal import SCHEMA, Journal, segments
 from personalake.llm.landing import Landing
 from personalake.llm.offline import OfflineSettings, plan_of, serving
 from personalake.llm.spent import Spent
@@ -121,13 +122,21 @@ def test_a_run_that_dies_around_a_commit_pays_nothing_twice(
 
 def test_replies_are_landed_while_the_tasks_still_work(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     commits: list[int] = []
-    real = Landing.commit
+    begun = threading.Event()
+    real, flush = Landing.commit, Journal.flush
 
     def commit(self: Landing, wave: Any, found: Any, *, sure: bool) -> dict[str, int]:
+        begun.set()
         commits.append(sum(segment.rows for segment in found))
         return real(self, wave, found, sure=sure)
 
+    def flush_and_wait(self: Journal) -> None:
+        flush(self)
+        if len(self.answered()) >= 40:
+            assert begun.wait(60), "no commit while the task works"
+
     monkeypatch.setattr(Landing, "commit", commit)
+    monkeypatch.setattr(Journal, "flush", flush_and_wait)
     monkeypatch.setattr("personalake.llm.wave._LOOK_EVERY_S", 0.0)
     # In the driver, so that the commits of this small session find a free place.
     desk.ask(300, run_on="driver", in_flight=2, commit_rows=40, flush_s=0.01)
