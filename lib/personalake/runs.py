@@ -283,7 +283,7 @@ class Run:
         usage = ("prompt_tokens", "completion_tokens", "reasoning_tokens", "cached_tokens", "cost_microusd")
         whole = F.col("kind") == REJECTED
         return rows.where(F.col("kind").isin(REJECTED, ITEM_REJECT)).select(
-            F.sha2(F.concat_ws("|", "stage", input_key, "reason"), 256).alias("reject_id"),
+            F.sha2(F.concat_ws("|", "stage", "request_key", input_key, "reason"), 256).alias("reject_id"),
             "stage",
             "reason",
             "detail",

@@ -393,7 +393,7 @@ REJECTS = Table(
     "anything that was refused, and why",
     ("reject_id",),
     (
-        _required("reject_id", "string", "sha256 of stage, input key and reason"),
+        _required("reject_id", "string", "sha256 of stage, request key if any, input key and reason"),
         _required("stage", "string", "stage that refused it"),
         _required("reason", "string", "typed reason"),
         Column("detail", "string", "what exactly, for a person"),
