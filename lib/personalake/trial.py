@@ -28,12 +28,13 @@ from personalake.errors import InputError, SettingsError, StopRunError
 from personalake.inputs import Inputs
 from personalake.lease import Lease
 from personalake.llm.client import Endpoint
-from personalake.llm.engine import Plan, answer
+from personalake.llm.engine import answer
 from personalake.llm.journal import TRIED, Journal, replies, segments
 from personalake.llm.models import Question
 from personalake.llm.offline import OfflineEndpoint
 from personalake.llm.outcome import cure
 from personalake.llm.purse import in_doubt, release, reserve
+from personalake.llm.wave_plan import Plan
 from personalake.settings import PersonasSettings
 from personalake.store_files import completions_of, paid_microusd
 from personalake.synthesis import checks

@@ -11,9 +11,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from personalake.llm.client import Endpoint
-from personalake.llm.engine import Plan, run_part
+from personalake.llm.engine import run_part
 from personalake.llm.journal import SCHEMA, segments
 from personalake.llm.models import Price, Question, canonical
+from personalake.llm.wave_plan import Plan
 from personalake.settings import LlmSettings, RoleSettings
 from personalake.work import Folder
 

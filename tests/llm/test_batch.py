@@ -23,9 +23,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from personalake.errors import DeferredError, PersonalakeError, StopRunError
-from personalake.llm import batch as module
-from personalake.llm.batch import Desk, Submitted, Terms
+from personalake.llm.batch import Desk
 from personalake.llm.batch_files import Cut, Row, write_files
+from personalake.llm.batch_notes import KEYS_FILE, Notes, Submitted, Terms
 from personalake.llm.batch_results import Collected
 from personalake.llm.batch_wire import Wire
 from personalake.llm.client import Endpoint
@@ -602,8 +602,8 @@ def _makes(_: Wire, method: str, path: str, *__: Any, **___: Any) -> bool:
 @pytest.mark.parametrize(
     ("point", "adopted"),
     [
-        ((Desk, "_note", True, None), 0),
-        ((Desk, "_note", False, None), 0),
+        ((Notes, "write", True, None), 0),
+        ((Notes, "write", False, None), 0),
         ((Wire, "upload", True, None), 0),
         ((Wire, "upload", False, None), 0),
         ((Desk, "_create", True, None), 0),
@@ -655,6 +655,6 @@ def test_a_settled_batch_is_gone_even_where_only_its_note_could_be_deleted(
         desk.settle(batch)
     monkeypatch.undo()
     assert (desk.open_batches(), list(desk.waiting_keys()), desk.keys_files()) == ([], [], [])
-    assert (tmp_path / "batches" / batch.submission / module.KEYS_FILE).exists()
+    assert (tmp_path / "batches" / batch.submission / KEYS_FILE).exists()
     assert desk.adopt() == []
     assert not (tmp_path / "batches" / batch.submission).exists()

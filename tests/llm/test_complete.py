@@ -17,12 +17,12 @@ from pyspark.sql import functions as F
 from personalake.errors import DeferredError, PersonalakeError, StopRunError, StoreError
 from personalake.lease import Lease
 from personalake.llm.complete import Ask, Completer
-from personalake.llm.engine import STOP_FILE
 from personalake.llm.journal import SCHEMA, Journal, segments
 from personalake.llm.landing import Landing
 from personalake.llm.offline import OfflineSettings, plan_of, serving
 from personalake.llm.spent import Spent
 from personalake.llm.wave import Wave
+from personalake.llm.wave_plan import STOP_FILE
 from personalake.settings import LlmSettings, StoreSettings
 from personalake.store import Store
 from tests.bench.engine_load import question, requests, worst

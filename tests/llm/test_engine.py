@@ -12,10 +12,10 @@ from pathlib import Path
 import pytest
 
 from personalake.errors import PersonalakeError
-from personalake.llm.engine import STOP_FILE
 from personalake.llm.journal import Journal, Segment, record, segments
 from personalake.llm.offline import OfflineSettings, plan_of, serving
 from personalake.llm.outcome import Kind, Outcome
+from personalake.llm.wave_plan import STOP_FILE
 from personalake.settings import ApiKeySettings
 from personalake.work import Folder
 from tests.llm.asking import journaled, ledger, plan, requests, run

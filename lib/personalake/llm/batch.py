@@ -1,4 +1,4 @@
-"""The Batch API's desk; longer than most files, for what is noted at each step is what makes the next one safe.
+"""The Batch API's desk: what is noted at each step is what makes the next one safe.
 
 Requests are handed in as files, answered within a day at a lower price, and collected by whichever run comes then.
 Nothing is handed in twice. For each file a folder is written before anything is sent, with the file's keys and an
@@ -10,8 +10,6 @@ from __future__ import annotations
 
 import contextlib
 import datetime as dt
-import io
-import json
 import tempfile
 import time
 import uuid
@@ -21,61 +19,20 @@ from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
-import pyarrow.parquet as pq
-from pydantic import BaseModel, ConfigDict
-
 from personalake.errors import DeferredError, PersonalakeError, StopRunError
 from personalake.llm.batch_files import URL, BatchFile, Cut, Row, write_files
+from personalake.llm.batch_notes import Intent, Notes, Submitted, Terms, keys_files
 from personalake.llm.batch_results import Collected, Rows, judge_failed
 from personalake.llm.batch_wire import CallError, Wire
 from personalake.llm.client import Endpoint
 from personalake.llm.journal import Journal
-from personalake.llm.models import Price
 from personalake.llm.outcome import cure
 from personalake.work import Folder
 
-KEYS_FILE, STATE_FILE = "keys.parquet", "state.json"
 FINAL = {"completed", "failed", "expired", "cancelled"}
 
-_KEYS = pa.schema([pa.field("request_key", pa.string(), nullable=False)])
 _SKEW = dt.timedelta(days=1)
 _NOT_THERE_YET = ("cannot find file", "no such file")
-
-
-class Terms(BaseModel):
-    """What a stage's rows are recorded under: the user's name for the deployment, and the batch price."""
-
-    model_config = ConfigDict(frozen=True)
-
-    label: str
-    price: Price | None
-
-
-class Intent(BaseModel):
-    """A file that is to be handed in; `submission` names its folder, its upload and its batch's metadata."""
-
-    model_config = ConfigDict(frozen=True)
-
-    submission: str
-    endpoint: str
-    stage: str
-    model: str
-    label: str
-    price: Price | None
-    requests: int
-    digest: str
-    worst_microusd: int
-    written_at: dt.datetime
-    input_file_id: str | None = None
-    doubtful: bool = False
-
-
-class Submitted(Intent):
-    """A batch at the provider, not settled yet; `doubtful` where a second one may have been made of the same file."""
-
-    batch_id: str
-    submitted_at: dt.datetime
 
 
 class Desk:
@@ -93,6 +50,7 @@ class Desk:
     ) -> None:
         self._wire = Wire(endpoint, attempts, pause)
         self._store_id, self._folder, self._name, self._cut = store_id, folder, name, cut
+        self._notes = Notes(folder)
 
     def __enter__(self) -> Desk:
         return self
@@ -102,17 +60,16 @@ class Desk:
 
     def open_batches(self) -> list[Submitted]:
         """The batches that were handed in and not settled, by submission."""
-        return [state for state in self._states() if isinstance(state, Submitted)]
+        return [state for state in self._notes.states() if isinstance(state, Submitted)]
 
     def keys_files(self) -> list[str]:
         """Parquet files (`request_key`), as Spark addresses them, of all keys that must not be asked now."""
-        folders = (self._folder / state.submission for state in self._states())
-        return [f"{folder.for_spark}/{KEYS_FILE}" for folder in folders]
+        return list(keys_files(self._folder))
 
     def waiting_keys(self) -> Iterator[str]:
         """The keys of :meth:`keys_files`, one batch's in memory at a time."""
-        for state in self._states():
-            yield from self._keys(state)
+        for state in self._notes.states():
+            yield from self._notes.keys(state)
 
     def submit(self, rows: Iterable[Row], terms: Mapping[str, Terms]) -> Iterator[Submitted]:
         """Hand in *rows*, which are distinct and not waiting; *terms* are by stage. Yields each batch as it is made.
@@ -131,10 +88,10 @@ class Desk:
         To be called before :meth:`submit`. Costs no call where nothing was left. An intent without a batch is dropped,
         and what it uploaded is deleted: its rows are free. Of two batches made of one file the second is cancelled.
         """
-        for name in self._folder.folders():
-            if not (self._folder / name / STATE_FILE).exists():
-                (self._folder / name).delete()
-        left = [s for s in self._states() if s.endpoint == self._name and (s.doubtful or not isinstance(s, Submitted))]
+        self._notes.drop_leftovers()
+        left = [
+            s for s in self._notes.states() if s.endpoint == self._name and (s.doubtful or not isinstance(s, Submitted))
+        ]
         found = self._find(left, "batches cannot be listed") if left else {}
         adopted = []
         for state in left:
@@ -144,12 +101,12 @@ class Desk:
                 if twin["id"] != ours and _status(twin) not in FINAL:
                     self._cancel(twin["id"])
             if isinstance(state, Submitted):
-                self._note(state.model_copy(update={"doubtful": False}))
+                self._notes.write(state.model_copy(update={"doubtful": False}))
             elif batches:
                 adopted.append(self._made(state.model_copy(update={"doubtful": False}), batches[0]))
             else:
                 self._delete_uploads(state)
-                self._drop(state)
+                self._notes.drop(state)
         return adopted
 
     def collect(self, batch: Submitted, journal: Journal) -> Collected:
@@ -189,7 +146,7 @@ class Desk:
             with contextlib.suppress(CallError):
                 told = self._wire.get(f"/batches/{batch.batch_id}")
         # Ours first: without its files, an open batch could never be collected.
-        self._drop(batch)
+        self._notes.drop(batch)
         for name in ("input_file_id", "output_file_id", "error_file_id"):
             if told.get(name):
                 self._delete_file(told[name])
@@ -207,16 +164,14 @@ class Desk:
             worst_microusd=file.worst_microusd,
             written_at=dt.datetime.now(dt.timezone.utc),
         )
-        buffer = io.BytesIO()
-        pq.write_table(pa.table({"request_key": list(file.keys)}, schema=_KEYS), buffer, compression="zstd")
-        (self._folder / intent.submission).write(KEYS_FILE, buffer.getvalue())
-        self._note(intent)
+        self._notes.write_keys(intent, file.keys)
+        self._notes.write(intent)
         try:
             file_id = self._wire.upload(file.path, _upload_name(intent))
         except CallError as error:
             raise error.told("a batch file cannot be uploaded", self._wire.base_url) from error
         intent = intent.model_copy(update={"input_file_id": file_id})
-        self._note(intent)
+        self._notes.write(intent)
         return self._create(intent)
 
     def _create(self, intent: Intent) -> Submitted:
@@ -236,7 +191,7 @@ class Desk:
                 early = any(words in error.detail.lower() for words in _NOT_THERE_YET)
                 if error.uncertain:
                     intent = intent.model_copy(update={"doubtful": True})
-                    self._note(intent)
+                    self._notes.write(intent)
                 last = number == self._wire.attempts
                 if not (error.retryable or early) or (last and not error.uncertain):
                     raise error.told("a batch cannot be made", self._wire.base_url) from error
@@ -272,7 +227,7 @@ class Desk:
         return found
 
     def _read(self, batch: Submitted, seen: Collected, ended_at: dt.datetime, journal: Journal) -> Collected:
-        rows = Rows(batch, self._keys(batch), ended_at, journal)
+        rows = Rows(batch, self._notes.keys(batch), ended_at, journal)
         with tempfile.TemporaryDirectory(prefix="personalake-batch-") as scratch:
             # Both are here before a row is journaled; the answers are read first, they are worth more than an error.
             files = {"output": seen.output_file_id, "error": seen.error_file_id}
@@ -321,37 +276,15 @@ class Desk:
             f"{what} isn't there",
             where=self._wire.base_url,
             cure="use the key that it was made with; if it is gone for good, delete "
-            f"{(self._folder / batch.submission).address}, and its requests are asked, and paid, again",
+            f"{self._notes.folder_of(batch).address}, and its requests are asked, and paid, again",
         )
 
     def _made(self, intent: Intent, told: dict[str, Any]) -> Submitted:
         created = _seconds(told.get("created_at"))
         at = dt.datetime.fromtimestamp(created, dt.timezone.utc) if created else intent.written_at
         batch = Submitted(**intent.model_dump(), batch_id=str(told["id"]), submitted_at=at)
-        self._note(batch)
+        self._notes.write(batch)
         return batch
-
-    def _note(self, state: Intent) -> None:
-        (self._folder / state.submission).write(STATE_FILE, state.model_dump_json().encode())
-
-    def _states(self) -> list[Intent]:
-        states = []
-        for name in self._folder.folders():
-            content = (self._folder / name).read(STATE_FILE)
-            if content is not None:
-                made = "batch_id" in json.loads(content)
-                states.append((Submitted if made else Intent).model_validate_json(content))
-        return sorted(states, key=lambda state: (state.written_at, state.submission))
-
-    def _keys(self, state: Intent) -> list[str]:
-        content = (self._folder / state.submission).read(KEYS_FILE)
-        keys: list[str] = [] if content is None else pq.read_table(io.BytesIO(content)).column(0).to_pylist()
-        return keys
-
-    def _drop(self, state: Intent) -> None:
-        folder = self._folder / state.submission
-        folder.delete_file(STATE_FILE)  # First: without it, the rest is a leftover.
-        folder.delete()
 
     def _cancel(self, batch_id: str) -> None:
         with contextlib.suppress(CallError):

@@ -15,7 +15,7 @@ from personalake.llm.models import Price
 from personalake.llm.outcome import Kind, Outcome, of_response
 
 if TYPE_CHECKING:
-    from personalake.llm.batch import Submitted
+    from personalake.llm.batch_notes import Submitted
 
 _FLUSH_ROWS = 1_000
 _SAME = 20

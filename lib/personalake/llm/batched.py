@@ -14,8 +14,9 @@ from pyspark.sql import DataFrame
 
 from personalake.errors import PersonalakeError, StopRunError
 from personalake.lease import Lease
-from personalake.llm.batch import Desk, Submitted, Terms
+from personalake.llm.batch import Desk
 from personalake.llm.batch_files import Cut, Row
+from personalake.llm.batch_notes import Submitted, Terms
 from personalake.llm.batch_results import Collected
 from personalake.llm.client import Endpoint
 from personalake.llm.journal import Journal, forget_segments, segments

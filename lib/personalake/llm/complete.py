@@ -31,7 +31,7 @@ from personalake.errors import DeferredError, PersonalakeError, StopRunError
 from personalake.lease import Lease
 from personalake.llm.batched import Batched
 from personalake.llm.client import Endpoint
-from personalake.llm.engine import TALLY_DDL, Plan, run_part, task
+from personalake.llm.engine import run_part, task
 from personalake.llm.journal import check_segments, forget_segments, segments
 from personalake.llm.landing import Landing, once
 from personalake.llm.models import Question
@@ -41,6 +41,7 @@ from personalake.llm.purse import Purse
 from personalake.llm.spent import Spent
 from personalake.llm.waiting import Waiting, freeze, only, without
 from personalake.llm.wave import Wave
+from personalake.llm.wave_plan import TALLY_DDL, Plan
 from personalake.session import parallelism
 from personalake.settings import LlmSettings
 from personalake.store import Store

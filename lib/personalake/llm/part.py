@@ -18,11 +18,11 @@ from dataclasses import dataclass, replace
 
 from personalake.errors import SettingsError
 from personalake.llm.client import Sent
-from personalake.llm.engine import STOP_FILE, UNFLUSHED, Asked, Plan, Request, Tally
 from personalake.llm.journal import Journal, record
 from personalake.llm.outcome import Kind, Outcome, Usage
 from personalake.llm.routes import Route, Routes
 from personalake.llm.structured import Checker
+from personalake.llm.wave_plan import STOP_FILE, UNFLUSHED, Asked, Plan, Request, Tally
 from personalake.work import Folder
 
 _BACKOFF_MOST_S = 60.0

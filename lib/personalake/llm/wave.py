@@ -8,9 +8,9 @@ from collections.abc import Callable
 from typing import Any
 
 from personalake.lease import Lease
-from personalake.llm.engine import STOP_FILE, Plan
 from personalake.llm.journal import Segment, segments
 from personalake.llm.landing import Landing, one_attempt_each
+from personalake.llm.wave_plan import STOP_FILE, Plan
 from personalake.work import Folder
 
 _LOOK_EVERY_S = 0.5

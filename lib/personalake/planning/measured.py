@@ -18,7 +18,7 @@ from personalake import own_personas
 from personalake.asking import infer_ask
 from personalake.corpus.files import CorpusFile
 from personalake.inputs import Inputs
-from personalake.llm.batch import KEYS_FILE, STATE_FILE
+from personalake.llm.batch_notes import keys_files
 from personalake.llm.journal import replies, segments
 from personalake.llm.landing import with_completion
 from personalake.llm.models import Question
@@ -89,9 +89,7 @@ def _reader(address: str) -> Callable[[Iterable[pa.RecordBatch]], Iterator[pa.Re
 
 def at_desk(store: Store) -> DataFrame | None:
     """The keys of requests that lie in batches at a provider; null where there are none."""
-    folder = store.work / "batches"
-    handed_in = [folder / name for name in folder.folders()]
-    files = [f"{each.for_spark}/{KEYS_FILE}" for each in handed_in if (each / STATE_FILE).exists()]
+    files = list(keys_files(store.work / "batches"))
     return store.spark.read.parquet(*files).select("request_key") if files else None
 
 
