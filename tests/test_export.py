@@ -244,8 +244,9 @@ def test_the_card_says_what_where_from_and_under_which_licence(tmp_path: Path) -
     assert "Not to be trained on" not in text
 
 
-def test_the_card_of_stand_in_texts_says_so_loudly(tmp_path: Path) -> None:
-    write_chat([row(1, answer_model="offline-rules")], tmp_path / "math", ABOUT, prompt="problem")
+@pytest.mark.parametrize("model", ["offline-rules", "offline-canned"])
+def test_the_card_of_stand_in_texts_says_so_loudly(model: str, tmp_path: Path) -> None:
+    write_chat([row(1, answer_model=model)], tmp_path / "math", ABOUT, prompt="problem")
     assert "> **Not to be trained on.**" in (tmp_path / "math/README.md").read_text()
 
 

@@ -23,9 +23,7 @@ import pyarrow as pa
 import yaml
 
 from personalake.errors import InputError
-
-STAND_IN = "offline-rules"
-"""The embedded endpoint's model, whose texts are stand-ins and not to be trained on."""
+from personalake.llm.offline.settings import is_stand_in
 
 COLUMNS = (
     "example_id", "sample", "messages", "task", "persona", "answer", "language", "licence", "source", "source_url",
@@ -287,8 +285,8 @@ def _write(lines: Iterable[bytes], path: Path) -> Path:
     return path
 
 
-_STAND_IN_NOTE = f"""\
-> **Not to be trained on.** Texts of `{STAND_IN}` are stand-ins: rules wrote them, not a model, so that the
+_STAND_IN_NOTE = """\
+> **Not to be trained on.** Texts of the embedded endpoint are stand-ins: rules wrote them, not a model, so that the
 > pipeline can be tried without an endpoint. They show the shape of the data and nothing else."""
 _SIZES = ((10**3, "n<1K"), (10**4, "1K<n<10K"), (10**5, "10K<n<100K"), (10**6, "100K<n<1M"), (10**7, "1M<n<10M"),
           (10**8, "10M<n<100M"), (10**9, "100M<n<1B"), (10**10, "1B<n<10B"))  # fmt: skip
@@ -297,7 +295,7 @@ _SIZES = ((10**3, "n<1K"), (10**4, "1K<n<10K"), (10**5, "10K<n<100K"), (10**6, "
 def card(facts: Facts) -> str:
     """Return the dataset card, a README.md with YAML front matter, of an export with these *facts*."""
     about, verdict = facts.about, strictest(facts.licences)
-    stand_in = any(model.startswith(STAND_IN) for model in facts.models)
+    stand_in = any(map(is_stand_in, facts.models))
     parts = (
         f"---\n{_front_matter(facts, verdict)}---",
         f"# {_text(about.task)}",

@@ -13,7 +13,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from personalake.llm.offline.settings import CHAT_MODEL
+from personalake.llm.offline.settings import is_stand_in
 from personalake.shown import Shown, plain
 from personalake.trial import Trial, Turn
 
@@ -72,7 +72,7 @@ def _totals(trial: Trial) -> dict[str, Any]:
 
 
 def _stand_in(trial: Trial) -> bool:
-    return any((turn.completion or {}).get("model_answered") == CHAT_MODEL for turn in trial.turns)
+    return any(is_stand_in((turn.completion or {}).get("model_answered")) for turn in trial.turns)
 
 
 def _fields(turn: Turn) -> Iterator[tuple[str, str]]:

@@ -6,7 +6,7 @@ from typing import Any
 
 from personalake.asking import stage_name
 from personalake.inputs import Inputs
-from personalake.llm.offline.settings import CHAT_MODEL
+from personalake.llm.offline.settings import is_stand_in
 from personalake.planning.arithmetic import Measures
 from personalake.planning.measured import measure, rejects
 from personalake.planning.specs import questions
@@ -31,7 +31,7 @@ def told(store: Store, inputs: Inputs, deferred: str | None) -> Shown:
         "accepted": _accepted(inputs, measured),
         "rejects": rejects(store, _REASONS),
         "cost_usd": sum(stage["cost_usd"] for stage in stages),
-        "stand_in": any(question.role.model == CHAT_MODEL for question in models.values()),
+        "stand_in": any(is_stand_in(question.role.model) for question in models.values()),
         "deferred": deferred,
     }
     return Shown(data, _text(data))

@@ -14,6 +14,7 @@ from pyspark.sql import functions as F
 from personalake import __version__
 from personalake.errors import InputError
 from personalake.llm.journal import TRIED
+from personalake.llm.offline.settings import is_stand_in
 from personalake.report.facts import (
     Counts,
     Drop,
@@ -32,7 +33,6 @@ from personalake.report.html import render
 from personalake.runs import Run
 from personalake.session import at_once
 
-_STAND_IN = "offline-rules"
 _SUMS = (
     "requests", "answered", "rejected", "deferred", "items", "accepted", "duplicates", "item_rejects", "none_found",
     "sent",
@@ -74,7 +74,7 @@ def gather(run: Run, samples: int, status: Status, message: str) -> ReportFacts:
         status=status,
         version=__version__,
         message=message,
-        stand_in=_STAND_IN in models,
+        stand_in=any(map(is_stand_in, models)),
         models=tuple(models),
         run_totals=_run_totals(run),
         store_totals=_store_totals(stages, sizes, int(wasted or 0)),

@@ -11,6 +11,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from personalake.llm.journal import TRIED
+from personalake.llm.offline.settings import is_stand_in
 from personalake.report import figures, plain
 from personalake.report.facts import (
     Counts,
@@ -44,9 +45,6 @@ __all__ = [
     "Turn",
     "render",
 ]
-
-STAND_IN = "offline-rules"
-"""Model name of the embedded endpoint, whose texts are named stand-ins wherever they are shown."""
 
 TOP = 12
 """Rows of a distribution that are shown by name; the rest is one row."""
@@ -94,7 +92,7 @@ def _environment() -> Environment:
         reason=plain.reason, stage_words=plain.stage, relation=plain.relation, link=_link, host=_host,
         language_tag=_language_tag, passage=_passage, short=_short, similarity=_similarity,
     )  # fmt: skip
-    environment.globals.update(share=figures.share, pair=_pair, stand_in_model=STAND_IN)
+    environment.globals.update(share=figures.share, pair=_pair, is_stand_in=is_stand_in)
     # Our own file, so it may go in as it is: the only text that is not escaped.
     environment.globals["style"] = Markup(loader.get_source(environment, "style.css")[0])
     return environment

@@ -41,6 +41,12 @@ LIMIT_FIELDS = (
 _WHERE = "offline endpoint"
 
 
+def is_stand_in(model: str | None) -> bool:
+    """Whether texts of *model* were made by this endpoint's rules, so that they must say so wherever they are shown."""
+    return (model or "").startswith(CHAT_MODELS)
+
+
+
 @dataclass(frozen=True)
 class Prices:
     """Micro-dollars per million tokens; a batch costs half."""
