@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from personalake.errors import SettingsError
-from personalake.settings import ApiKeySettings
+from personalake.settings import ApiKeySettings, LlmSettings
 
 
 def resolve_api_key(setting: ApiKeySettings | Mapping[str, str | None], environ: Mapping[str, str]) -> str | None:
@@ -32,6 +32,12 @@ def resolve_api_key(setting: ApiKeySettings | Mapping[str, str | None], environ:
             raise SettingsError(f"{file} is empty", where="llm.api_key.file", cure="write the key into it")
         return key
     return None
+
+
+def check_keys(settings: LlmSettings, environ: Mapping[str, str]) -> None:
+    """Find all endpoints' keys on this machine; raises :class:`SettingsError` for one that isn't here."""
+    for endpoint in settings.all_endpoints():
+        resolve_api_key(endpoint.api_key or settings.api_key, environ)
 
 
 def key_stamp(setting: ApiKeySettings) -> tuple[int, int] | None:

@@ -21,12 +21,11 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-from pyspark.errors import PySparkException
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from personalake.api_key import resolve_api_key
-from personalake.errors import DeferredError, LeaseHeldError, PersonalakeError, SettingsError
+from personalake.api_key import check_keys
+from personalake.errors import DeferredError, LeaseHeldError, SettingsError
 from personalake.inputs import Inputs
 from personalake.lease import Lease
 from personalake.llm.complete import Ask, Completer
@@ -40,7 +39,7 @@ from personalake.planning.measured import HANDED_OVER, JOURNALED, at_desk, besid
 from personalake.planning.sample import sample
 from personalake.planning.told import told
 from personalake.runs import Run
-from personalake.session import own_log, refuse_speculation, send_package, session_for, tasks_run_here
+from personalake.session import explained, own_log, refuse_speculation, send_package, session_for, tasks_run_here
 from personalake.settings import Settings
 from personalake.shown import Shown
 from personalake.stages import dedup, infer, synthesize
@@ -66,7 +65,7 @@ def pilot(
     """
     if pages < 1:
         raise SettingsError(f"-n {pages} reads no page", cure="give 1 or more")
-    _check(inputs.settings, spark)
+    check_payable(inputs.settings, spark)
     settings, own = inputs.settings, _own(inputs, pages)
     work = Folder(absolute(own.settings.store.work_path))
     with ExitStack() as stack:
@@ -83,13 +82,9 @@ def pilot(
         else:
             send_package(spark)
         refuse_speculation(spark)
-        try:
+        with explained(log, _AGAIN):
             flown = _Pilot(own, Store(spark, settings.store), lease, offline_url, say, progress)
             return told(flown.fly(pages), inputs, flown.deferred)
-        except PySparkException as error:
-            first = (str(error).splitlines() or [type(error).__name__])[0][:300]
-            where = f"{type(error).__name__}, in full in {log or 'the log of the driver'}"
-            raise PersonalakeError(f"Spark failed: {first}", where=where, cure=_AGAIN) from error
 
 
 def take_over(main: Store, inputs: Inputs, say: Callable[[str], None]) -> None:
@@ -102,12 +97,11 @@ def take_over(main: Store, inputs: Inputs, say: Callable[[str], None]) -> None:
         _Pilot(own, main, lease, "", say, lambda _: None).empty()
 
 
-def _check(settings: Settings, spark: SparkSession | None) -> None:
-    """Find out what needs no session, as a run does: the address, and the keys where this machine calls."""
+def check_payable(settings: Settings, spark: SparkSession | None) -> None:
+    """Find out ahead of a session what needs none: the store's address, and the keys where this machine calls."""
     check_address(settings.store)
     if settings.llm.run_on == "driver" or tasks_run_here(settings.spark, spark):
-        for each in settings.llm.all_endpoints():
-            resolve_api_key(each.api_key or settings.llm.api_key, os.environ)
+        check_keys(settings.llm, os.environ)
 
 
 def _own(inputs: Inputs, pages: int) -> Inputs:

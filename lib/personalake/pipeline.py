@@ -6,21 +6,17 @@ run's own row is the only commit.
 
 from __future__ import annotations
 
-import os
-import re
 import tempfile
 import time
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Literal
 
-from pyspark.errors import PySparkException
 from pyspark.sql import SparkSession
 
 from personalake import amend, telemetry
 from personalake.amend import Prepared
-from personalake.api_key import resolve_api_key
 from personalake.asking import stage_name
 from personalake.errors import DeferredError, InputError, PersonalakeError
 from personalake.inputs import STAGES, Inputs
@@ -28,14 +24,13 @@ from personalake.lease import Lease
 from personalake.llm.complete import Completer
 from personalake.llm.offline import OfflineEndpoint
 from personalake.llm.progress import Progress
-from personalake.pilot import take_over
+from personalake.pilot import check_payable, take_over
 from personalake.report.gather import write_report
 from personalake.runs import Run
-from personalake.session import own_log, refuse_speculation, send_package, session_for, tasks_run_here
-from personalake.settings import Settings
+from personalake.session import explained, own_log, refuse_speculation, send_package, session_for
 from personalake.shown import Shown
 from personalake.stages import WIRED
-from personalake.store import Store, check_address
+from personalake.store import Store
 from personalake.work import Folder, absolute, is_local
 
 _SMALL_BYTES = 32 * 1024 * 1024
@@ -64,8 +59,7 @@ def execute(
     and any other :class:`PersonalakeError` for what stopped it; each after what was done is safe.
     """
     settings, began = inputs.settings, time.monotonic()
-    check_address(settings.store)
-    _check_keys(settings, spark)
+    check_payable(settings, spark)
     work = Folder(absolute(settings.store.work_path))
     pays = any(stage in stages for stage in ("infer", "synthesize"))
     command = command or ("run" if stages == STAGES else " ".join(stages))
@@ -90,19 +84,12 @@ def execute(
         stack.callback(store.clear_staged)
         run = _opened(inputs, store, lease, "" if endpoint is None else endpoint.base_url, say, progress)
         say(f"run {run.seq} on {store.address} (Spark was ready after {time.monotonic() - began:.1f} s)")
-        take_over(store, inputs, say)
-        _recover(run)
-        with _explained(log):
+        with explained(log, _AGAIN):
+            take_over(store, inputs, say)
+            _recover(run)
             amend.carry_out(run)
             prepared = Prepared(stages) if prepare is None else prepare(run)
             return _stages(run, inputs, prepared)
-
-
-def _check_keys(settings: Settings, spark: SparkSession | None) -> None:
-    """Look for the endpoints' keys where this machine calls; else the workers do, each for itself."""
-    if settings.llm.run_on == "driver" or tasks_run_here(settings.spark, spark):
-        for each in settings.llm.all_endpoints():
-            resolve_api_key(each.api_key or settings.llm.api_key, os.environ)
 
 
 def _opened(
@@ -129,16 +116,6 @@ def _recover(run: Run) -> None:
         run.say(f"{recovered:,} replies of an ended run, or of `try`, were recovered from their journal")
     if recovered or run.resumes:
         run.adopt_tries()
-
-
-@contextmanager
-def _explained(log: Path | None) -> Iterator[None]:
-    """Say what Spark raises in one line."""
-    try:
-        yield
-    except PySparkException as error:
-        where = f"{type(error).__name__}, in full in {log or 'the log of the driver'}"
-        raise PersonalakeError(f"Spark failed: {_last_words(error)}", where=where, cure=_AGAIN) from error
 
 
 def _stages(run: Run, inputs: Inputs, prepared: Prepared) -> Shown:
@@ -170,13 +147,6 @@ def _stages(run: Run, inputs: Inputs, prepared: Prepared) -> Shown:
 
 _NOTHING = "nothing new: no request was sent and no table changed but `runs`"
 _AGAIN = "what was answered is kept; run again once the cause is gone"
-
-
-def _last_words(error: PySparkException) -> str:
-    """The line of a Spark error that names the cause: the end of a worker's traceback, or the first line."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    named = [line for line in lines if re.match(r"[\w.]*(Error|Exception)\b", line)]
-    return (named or lines or [type(error).__name__])[-1 if named else 0][:300]
 
 
 def _report(run: Run, inputs: Inputs, status: Literal["done", "deferred", "failed"], message: str = "") -> str | None:

@@ -21,7 +21,7 @@ from personalake.planning.measured import HANDED_OVER, Money, measure, pilot_set
 from personalake.planning.specs import questions
 from personalake.planning.standing import Standing, empty, standing
 from personalake.planning.told import aligned
-from personalake.session import session_for
+from personalake.session import last_words, session_for
 from personalake.settings import Settings, StoreSettings
 from personalake.show import table
 from personalake.shown import Shown
@@ -46,8 +46,8 @@ def plan(inputs: Inputs, *, verbose: bool = False) -> Shown:
             if pilot is not None:
                 measures.append(measure(pilot, inputs, models, pilot.read("documents").count()))
     except PySparkException as error:
-        said = (str(error).splitlines() or [type(error).__name__])[0][:300]
-        raise PersonalakeError(f"Spark failed: {said}", where=settings.store.path or "the store") from error
+        where = settings.store.path or "the store"
+        raise PersonalakeError(f"Spark failed: {last_words(error)}", where=where) from error
     made = forecast(inputs, stand, measures)
     made.notes += _notes(settings, made)
     data = _data(settings, stand, made)

@@ -8,6 +8,7 @@ import hashlib
 import io
 import logging
 import os
+import re
 import shutil
 import signal
 import socket
@@ -23,7 +24,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from personalake import jars
-from personalake.errors import InputError, SettingsError
+from personalake.errors import InputError, PersonalakeError, SettingsError
 
 if TYPE_CHECKING:
     from importlib.abc import Traversable
@@ -163,6 +164,25 @@ def _look_for_server(address: str) -> None:
         raise InputError(what, where=where, cure=cure) from error
     except ValueError as error:
         raise InputError(f"its port is no number: {error}", where="spark.remote", cure=cure) from error
+
+
+@contextmanager
+def explained(log: Path | None, cure: str) -> Iterator[None]:
+    """Say in one line what Spark raises, where the whole of it stands, and the *cure*."""
+    from pyspark.errors import PySparkException  # noqa: PLC0415 (Spark only where it is used)
+
+    try:
+        yield
+    except PySparkException as error:
+        where = f"{type(error).__name__}, in full in {log or 'the log of the driver'}"
+        raise PersonalakeError(f"Spark failed: {last_words(error)}", where=where, cure=cure) from error
+
+
+def last_words(error: Exception) -> str:
+    """The line of a Spark error that names the cause: the end of a worker's traceback, or the first line."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    named = [line for line in lines if re.match(r"[\w.]*(Error|Exception)\b", line)]
+    return (named or lines or [type(error).__name__])[-1 if named else 0][:300]
 
 
 def tasks_run_here(conf: Mapping[str, str], spark: SparkSession | None) -> bool:

@@ -21,7 +21,7 @@ import pyarrow as pa
 
 from personalake import own_personas
 from personalake.accept import Reading
-from personalake.api_key import resolve_api_key
+from personalake.api_key import check_keys
 from personalake.corpus.files import PERSONAS, list_files
 from personalake.corpus.records import BadRecord, RefusedError
 from personalake.errors import InputError, SettingsError, StopRunError
@@ -111,8 +111,7 @@ def try_task(inputs: Inputs, task: Task, writers: Sequence[Mapping[str, Any]]) -
     was answered before that is in the journal.
     """
     settings = inputs.settings
-    for endpoint in settings.llm.all_endpoints():
-        resolve_api_key(endpoint.api_key or settings.llm.api_key, os.environ)
+    check_keys(settings.llm, os.environ)
     with ExitStack() as stack:
         if settings.budget_usd is not None:
             # A run shares out what it found unspent; without a budget, a trial may work beside it.

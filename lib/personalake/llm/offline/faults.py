@@ -34,6 +34,7 @@ KINDS = {
     "wrong_key_400": "400 {code, error: Incorrect API key}, at once, as xAI's",
     "firewall": "403 and the HTML page of a firewall, whatever the attempt: never passes",
 }
+_BY_ATTEMPT = tuple(kind for kind in KINDS if kind != "firewall")
 # What a batch meets, as a plan's `batch`. "Every second row" starts with the first.
 BATCH_KINDS = {
     "expired": "ends as expired: the first half in the output file, the rest as batch_expired in the error file",
@@ -94,9 +95,7 @@ class FaultPlan:
         if elapsed_s < self.from_s or (self.until_s is not None and elapsed_s >= self.until_s):
             return None
         left = Draw("fault", self.seed, client_id, attempt).unit("kind")
-        for kind in KINDS:
-            if kind == "firewall":
-                continue
+        for kind in _BY_ATTEMPT:
             left -= self.rates.get(kind, 0.0)
             if left < 0:
                 return kind
