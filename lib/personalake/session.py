@@ -110,8 +110,9 @@ def open_session(
     active = _active()
     if not verbose:
         # pyspark repeats each failed query there, as pages of JSON; what failed is told by our own line.
-        for name in ("DataFrameQueryContextLogger", "SQLQueryContextLogger"):
+        for name in ("DataFrameQueryContextLogger", "SQLQueryContextLogger", "py4j.clientserver"):
             logging.getLogger(name).setLevel(logging.CRITICAL)
+        logging.getLogger().addFilter(_is_no_interrupt)
     if active is not None:
         send_package(active)
         return active
@@ -308,6 +309,11 @@ def _jvm_output(log: Path | None) -> Iterator[None]:
 def _own_interrupt() -> None:
     """Let Ctrl-C raise here and nothing else: pyspark's handler would cancel the jobs whose replies are being saved."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def _is_no_interrupt(record: logging.LogRecord) -> bool:
+    """Whether a record is none of Py4J's tracebacks of a Ctrl-C, logged as the root: our own line tells of that."""
+    return not (record.exc_info and record.exc_info[0] is KeyboardInterrupt)
 
 
 def _first_line(error: Exception) -> str:
