@@ -171,4 +171,4 @@ def test_the_embedded_endpoint_serves_a_whole_run_and_ends_with_it(tmp_path: Pat
     assert "WARN" not in done.stderr
     assert "Ivy" not in done.stderr
     files = [path for path in (tmp_path / "lake" / "_work").rglob("*") if path.is_file()]
-    assert {path.name for path in files if "minhash" not in path.parts} == {"spark.log", "store.json"}
+    assert {path.name for path in files if "dedup" not in path.parts} == {"spark.log", "store.json"}

@@ -155,7 +155,8 @@ def _read_without_spark(lake: Lake, table: str) -> int:
 def test_deltalake_duckdb_and_pandas_read_every_table(lake: Lake) -> None:
     """`pending` is made when a request first has to wait: the budget's test reads it."""
     written = [table for table in TABLES if table != "pending"]
-    assert [_read_without_spark(lake, table) for table in written] == [len(lake.rows(table)) for table in written]
+    rows = [lake.store.read(table).count() for table in written]
+    assert [_read_without_spark(lake, table) for table in written] == rows
 
 
 def _copy(lake: Lake, folder: Path) -> Lake:

@@ -290,13 +290,14 @@ DUPLICATES = Table(
 
 HUB_KEYS = Table(
     "hub_keys",
-    "what lets a new batch be compared with the hub without reading its texts",
-    ("persona_id", "method"),
+    "blocks of kept personas, which let a new batch be compared with the hub without reading its texts",
+    ("block", "method"),
     (
-        _required("persona_id", "string", "the kept persona"),
+        _required("block", "long", "number of the block"),
         _required("method", "string", "minhash or exact"),
-        _required("tokens", "array<long>", "sorted 64-bit hashes of its distinct tokens, for exact verification"),
-        _required("keys", "array<long>", "its candidate keys, one a band"),
+        _required("count", "int", "personas in the block"),
+        _required("keys", "binary", "Arrow stream: hash of each one's tokens, and its candidate keys"),
+        _required("rows", "binary", "Arrow stream: each one's persona_id, rank and sorted 64-bit hashes of its tokens"),
         _SEQ,
     ),
 )

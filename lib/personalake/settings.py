@@ -244,14 +244,16 @@ class InferSettings(_Group):
 class DedupSettings(_Group):
     """Which personas count as repeats."""
 
-    method: Literal["minhash"] = Field(
-        "minhash", description="How candidate pairs are found; every pair is verified exactly."
+    method: Literal["minhash", "exact"] = Field(
+        "minhash",
+        description="How candidate pairs are found: by hashes that miss a few, or by keys that miss none; every pair "
+        "is verified exactly.",
     )
     threshold: float = Field(
         0.9, gt=0, le=1, description="Jaccard similarity of token sets from which a persona is a repeat."
     )
     recall: float = Field(
-        0.99, gt=0, lt=1, description="Share of pairs at the threshold that must be found; decides the bands."
+        0.99, gt=0, lt=1, description="Share of pairs at the threshold that minhash must find; decides its bands."
     )
     tables: int = Field(128, ge=1, le=1024, description="Hash tables of Spark's MinHashLSH.")
 

@@ -18,7 +18,7 @@ from personalake.corpus import ingest as corpus
 from personalake.corpus.files import CorpusFile
 from personalake.dedup import model
 from personalake.dedup.deduplicate import deduplicate
-from personalake.dedup.minhash import Coefficients
+from personalake.dedup.family import Family
 from personalake.errors import StoreError
 from personalake.export import About, write_chat
 from personalake.inputs import Inputs
@@ -104,43 +104,53 @@ def dedup(run: Run, inputs: Inputs) -> None:
     """Compare the new personas with each other and with the hub; keep those that repeat nobody."""
     if not any(run.has_news("dedup", source) for source in ("infer", own_personas.STAGE)):
         return
-    fresh = run.fresh("personas", "dedup")
-    record, store, settings = StageRecord("dedup"), run.store, inputs.settings.dedup
-    known = store.read("hub_keys", until_seq=run.through("dedup"))
+    fresh, through = run.fresh("personas", "dedup"), run.through("dedup")
+    record, store, family = StageRecord("dedup"), run.store, _family(run, inputs)
+    known = store.read("hub_keys", until_seq=through).where(F.col("method") == family.method)
     found = deduplicate(
-        fresh.select("persona_id", "text", "quality"),
-        known,
-        settings,
-        _coefficients(run, inputs),
+        fresh.selectExpr("persona_id AS id", "text", "quality"),
+        known.select("block", "count", "keys", "rows") if through else None,
+        family,
+        run.seq,
         store.stager("dedup"),
     )
-    duplicates = store.stage(found.duplicates, "dedup-duplicates")
+    duplicates = found.duplicates.withColumn("kind", F.lit("persona"))
     kept = fresh.drop("seq").join(duplicates.selectExpr("id AS persona_id"), "persona_id", "left_anti")
-    run.append({"hub": kept, "duplicates": duplicates, "hub_keys": found.keys}, ["dedup"])
+    keys = found.keys.withColumn("method", F.lit(family.method))
+    if run.resumes:
+        # The blocks of a try that was cut off are other blocks than this one's, with the same personas.
+        store.replace("hub_keys", keys, run.seq, where=f"seq > {through}")
+        run.append({"hub": kept, "duplicates": duplicates}, ["dedup"])
+    else:
+        run.append({"hub": kept, "duplicates": duplicates, "hub_keys": keys}, ["dedup"])
     items, repeats = fresh.count(), duplicates.count()
     record.add(items=items, accepted=items - repeats, duplicates=repeats)
     run.close(record)
 
 
-def _coefficients(run: Run, inputs: Inputs) -> Coefficients:
-    """The store's hash family: fitted once by Spark's MinHashLSH, saved, and read back by every later batch.
+def _family(run: Run, inputs: Inputs) -> Family:
+    """The store's hash family; that of MinHash is fitted once by Spark's MinHashLSH, saved, and read back ever after.
 
     Raises :class:`StoreError` where the settings ask for keys that would match none of the hub's.
     """
-    settings, folder = inputs.settings.dedup, run.store.work / "minhash"
-    family = {"tables": settings.tables, "threshold": settings.threshold, "recall": settings.recall}
+    settings, folder = inputs.settings.dedup, run.store.work / "dedup"
+    of_hashes = settings.method == "minhash"
+    wanted = {"method": settings.method, "threshold": settings.threshold}
+    wanted |= {"tables": settings.tables, "recall": settings.recall} if of_hashes else {}
     made = folder.read("family.json")
     if made is None:
-        model.save(model.fit(run.store.spark, settings.tables, inputs.settings.seed), (folder / "model").for_spark)
+        if of_hashes:
+            model.save(model.fit(run.store.spark, settings.tables, inputs.settings.seed), (folder / "model").for_spark)
         # Written last: a model that was cut off in saving is made again.
-        folder.write("family.json", json.dumps(family).encode())
-    elif json.loads(made) != family:
+        folder.write("family.json", json.dumps(wanted).encode())
+    elif json.loads(made) != wanted:
         raise StoreError(
-            f"the hub's keys were made with {json.loads(made)}, the settings say {family}",
+            f"the hub's keys were made with {json.loads(made)}, the settings say {wanted}",
             where="dedup",
             cure="set them back, or start another store",
         )
-    return model.read_coefficients(run.store.spark, (folder / "model").for_spark)
+    read = model.read_coefficients(run.store.spark, (folder / "model").for_spark) if of_hashes else None
+    return Family.of(settings, read)
 
 
 def synthesize(run: Run, inputs: Inputs) -> None:

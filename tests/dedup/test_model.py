@@ -11,6 +11,7 @@ from pyspark.sql import SparkSession
 
 from personalake.dedup.minhash import HASH_PRIME, signatures
 from personalake.dedup.model import fit, read_coefficients, save
+from personalake.dedup.ragged import ragged
 from personalake.errors import StoreError
 
 
@@ -30,7 +31,7 @@ def test_signatures_equal_those_of_the_saved_model_bit_for_bit(spark: SparkSessi
     hashed = MinHashLSHModel.load(saved).transform(spark.createDataFrame(vectors, ["place", "tokens"]))
     expected = {row["place"]: [int(vector[0]) for vector in row["signature"]] for row in hashed.collect()}
 
-    found = signatures(pa.array(rows, pa.list_(pa.int64())), read_coefficients(spark, saved))
+    found = signatures(ragged(pa.array(rows, pa.list_(pa.int64()))), read_coefficients(spark, saved))
 
     assert dict(enumerate(found.tolist())) == expected
 

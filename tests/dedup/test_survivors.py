@@ -9,7 +9,7 @@ from pyspark.sql import functions as F
 
 from personalake.dedup.survivors import IN_HUB, PAIRS, SMALL, Stage, rank, settle
 
-Pair = tuple[str, float, str, float, float]
+Pair = tuple[str, float, int, str, float, float]
 LATE = float("inf")
 
 
@@ -34,7 +34,7 @@ def one_by_one(pairs: list[Pair]) -> dict[str, tuple[str, float]]:
     dropped: dict[str, tuple[str, float]] = {}
     for _, row in sorted({(pair[1], pair[0]) for pair in pairs}):
         kept = [
-            (rank_, better, alike) for id_, _, better, rank_, alike in pairs if id_ == row and better not in dropped
+            (rank_, better, alike) for id_, _, _, better, rank_, alike in pairs if id_ == row and better not in dropped
         ]
         if kept:
             _, witness, alike = min(kept)
@@ -51,17 +51,17 @@ def random_pairs(seed: int) -> list[Pair]:
         for m in {*drawn.sample(range(60), drawn.choice([0, 1, 1, 4])), *([n + 1] if n % 20 < 15 else [])} - {n}:
             (better_rank, better), (own_rank, own) = sorted((ranks[f"r{k:02}"], f"r{k:02}") for k in (n, m))
             if own_rank != IN_HUB:
-                pairs.append((own, own_rank, better, better_rank, drawn.randint(90, 100) / 100))
-    return list({(pair[0], pair[2]): pair for pair in pairs}.values())
+                pairs.append((own, own_rank, int(own[1:]), better, better_rank, drawn.randint(90, 100) / 100))
+    return list({(pair[0], pair[3]): pair for pair in pairs}.values())
 
 
 def test_in_a_chain_the_last_row_stays_because_it_repeats_nobody_who_does(spark: SparkSession, stage: Stage) -> None:
-    pairs = spark.createDataFrame([("b", 0.0, "a", 0.0, 0.95), ("c", 0.0, "b", 0.0, 0.95)], PAIRS)
+    pairs = spark.createDataFrame([("b", 0.0, 2, "a", 0.0, 0.95), ("c", 0.0, 3, "b", 0.0, 0.95)], PAIRS)
     assert settled(pairs, stage) == {"b": ("a", 0.95)}
 
 
 def test_the_best_kept_neighbour_is_named_and_not_the_most_alike(spark: SparkSession, stage: Stage) -> None:
-    rows = [("c", -0.2, "a", -0.3, 0.99), ("c", -0.2, "h", IN_HUB, 0.9), ("c", -0.2, "b", -0.8, 0.95)]
+    rows = [("c", -0.2, 3, "a", -0.3, 0.99), ("c", -0.2, 3, "h", IN_HUB, 0.9), ("c", -0.2, 3, "b", -0.8, 0.95)]
     assert settled(spark.createDataFrame(rows, PAIRS), stage) == {"c": ("h", 0.9)}
 
 
@@ -79,11 +79,14 @@ def test_random_graphs_are_settled_as_one_by_one_however_many_rounds_it_takes(
     found = settled(spark.createDataFrame(pairs, PAIRS), write, small)
 
     assert found == one_by_one(pairs)
-    assert (tmp_path / "undecided_1").exists() == (small < SMALL)
+    assert (tmp_path / "settled_undecided_1").exists() == (small < SMALL)
 
 
 def _renamed(pairs: list[Pair], name: str) -> list[Pair]:
-    return [(f"{row}/{name}", own, f"{better}/{name}", other, alike) for row, own, better, other, alike in pairs]
+    return [
+        (f"{row}/{name}", own, place, f"{better}/{name}", other, alike)
+        for row, own, place, better, other, alike in pairs
+    ]
 
 
 def test_the_same_rows_go_in_any_partitioning(spark: SparkSession, stage: Stage) -> None:

@@ -2,11 +2,13 @@ from __future__ import annotations
 
 from fractions import Fraction
 
+import numpy as np
 import pytest
-from pyspark.sql import SparkSession
-from pyspark.sql import functions as F
+from hypothesis import given
+from hypothesis import strategies as st
 
-from personalake.dedup.verify import rational, repeats, similarity, sizes
+from personalake.dedup.ragged import Ragged
+from personalake.dedup.verify import intersections, rational, repeats, similarity
 
 
 @pytest.mark.parametrize(
@@ -21,18 +23,31 @@ def test_a_threshold_with_many_digits_stays_small_enough_for_64_bits() -> None:
     assert rational(0.12345678901234567).denominator <= 1_000_000
 
 
-def test_every_pair_of_sizes_is_decided_as_exact_fractions_are(spark: SparkSession) -> None:
+def test_every_pair_of_sizes_is_decided_as_exact_fractions_are() -> None:
     pairs = [(common, union) for union in range(41) for common in range(union + 1)]
-    frame = spark.createDataFrame(pairs, "common long, size long")
+    common, union = np.array(pairs).T
     for threshold, limit in ((0.9, Fraction(9, 10)), (0.7, Fraction(7, 10)), (1.0, Fraction(1))):
-        found = frame.where(repeats(F.col("common"), F.col("size"), threshold)).collect()
-        expected = {(c, u) for c, u in pairs if not u or Fraction(c, u) >= limit}
-        assert {tuple(row) for row in found} == expected
+        expected = [not u or Fraction(c, u) >= limit for c, u in pairs]
+        assert repeats(common, union, threshold).tolist() == expected
 
 
-def test_sizes_and_similarity_of_token_arrays_are_exact(spark: SparkSession) -> None:
-    rows = [([1, 2, 3], [2, 3, 4]), ([-5, 7], [-5, 7]), ([], []), ([1], []), ([-(2**63), 2**63 - 1], [2**63 - 1])]
-    frame = spark.createDataFrame(rows, "a array<long>, b array<long>")
-    intersection, union = sizes(F.col("a"), F.col("b"))
-    found = frame.select(intersection, union, similarity(intersection, union)).collect()
-    assert [tuple(row) for row in found] == [(2, 4, 0.5), (2, 2, 1.0), (0, 0, 1.0), (0, 1, 0.0), (1, 2, 0.5)]
+def test_the_similarity_is_the_nearest_double_and_that_of_empty_sets_is_one() -> None:
+    assert similarity(np.array([2, 2, 0, 0, 1]), np.array([4, 2, 0, 1, 3])).tolist() == [0.5, 1.0, 1.0, 0.0, 1 / 3]
+
+
+@given(st.lists(st.sets(st.integers(-(2**63), 2**63 - 1) | st.integers(0, 5)), min_size=1), st.data())
+def test_what_sets_have_in_common_is_counted_for_every_pair(sets: list[set[int]], data: st.DataObject) -> None:
+    pairs = data.draw(st.lists(st.tuples(*[st.integers(0, len(sets) - 1)] * 2)))
+    left, right = (np.array([pair[side] for pair in pairs], dtype=np.int64) for side in (0, 1))
+    rows = Ragged(
+        np.array([value for each in sets for value in sorted(each)], dtype=np.int64), np.array([*map(len, sets)])
+    )
+    expected = [len(sets[one] & sets[other]) for one, other in pairs]
+    assert intersections(rows, left, right).tolist() == expected
+
+
+def test_more_tokens_than_are_compared_at_once_are_compared_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("personalake.dedup.verify._AT_ONCE", 7)
+    rows = Ragged(np.array([1, 2, 3, 4, 2, 3, 9, 3]), np.array([4, 3, 1, 0]))
+    left, right = np.array([0, 0, 1, 3, 0]), np.array([1, 2, 2, 0, 0])
+    assert intersections(rows, left, right).tolist() == [2, 1, 1, 0, 4]

@@ -2,123 +2,207 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-import pyarrow as pa
-from pyspark.sql import DataFrame, Window
+from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
-from personalake.dedup.minhash import Bands, Coefficients, band_keys, choose_bands, signatures
-from personalake.dedup.survivors import IN_HUB, Stage, rank, settle
-from personalake.dedup.tokens import token_hashes
-from personalake.dedup.verify import repeats, similarity, sizes
-from personalake.settings import DedupSettings
+from personalake.dedup import passes
+from personalake.dedup.blocks import BLOCK, slots
+from personalake.dedup.family import Family
+from personalake.dedup.survivors import DROPPED, SMALL, Stage, rank, settle
 
-METHOD = "minhash"
 IDENTICAL = "identical"
 
-_HASHED = "id string, rank double, tokens array<long>, keys array<long>"
+CROWD = 500
+"""More distinct sets under one key are a crowd: their pairs would be more than 100,000, most of them of no use."""
+
+_PART = 1_500_000
+"""Keys that one task pairs at once: 24 bytes each, and twice that while they are sorted."""
+
+_FILTERED = 4_000_000
+"""With fewer new keys than this, the hub's are looked at where they lie, and only those in question move."""
+
+_BROADCAST = 20_000_000
+"""With fewer new rows than this, the list of the rows to fetch goes to every task (some 5 bytes a row)."""
 
 
 @dataclass(frozen=True)
 class Deduplicated:
     """What became of a batch: each new row is in exactly one of the two.
 
-    ``duplicates`` (kind, id, kept_id, method, similarity) has the rows that repeat a kept one, which it names;
-    ``keys`` (persona_id, method, tokens, keys) has those that stay, ready for ``hub_keys``.
+    ``duplicates`` (id, kept_id, method, similarity) has the rows that repeat a kept one, which it names; ``keys`` (the
+    columns of ``BLOCK``) has those that stay, for the next batch to be compared with.
     """
 
     duplicates: DataFrame
     keys: DataFrame
 
 
-def deduplicate(
-    new: DataFrame, hub_keys: DataFrame, settings: DedupSettings, coefficients: Coefficients, stage: Stage
-) -> Deduplicated:
-    """Compare ``new`` (persona_id, text, quality) with itself and with the hub's keys; the hub's rows never change.
+def deduplicate(new: DataFrame, hub: DataFrame | None, family: Family, seq: int, stage: Stage) -> Deduplicated:
+    """Compare ``new`` (id, text, quality) with itself and with the hub's blocks; the hub's rows never change.
 
-    ``persona_id`` is unique in ``new``. ``hub_keys`` must not have rows of this batch (an earlier try of the same
-    run), and was made with the same bands and coefficients. Both promises hold for the result: no two kept rows are a
-    found pair, and each dropped row names a kept one at or above the threshold, with their exact similarity.
+    ``id`` is unique in ``new``. ``hub`` (columns of ``BLOCK``) was made by the same family in runs before *seq*. Both
+    promises hold for the result: no two kept rows are a found pair, and each dropped row names a kept one at or above
+    the threshold, with their exact similarity.
 
-    1. Every row gets its tokens and candidate keys, and the best row that has the very same tokens to speak for it.
-    2. Speakers that share a key with a better one, or with the hub, are verified exactly.
-    3. `settle` says which of them are dropped; the rows they speak for go with them.
+    1. Every row gets its tokens and candidate keys; a thousand rows are a block.
+    2. Rows that share a key are paired: copies with the one that speaks for them, speakers with each other.
+    3. Pairs are verified exactly, on the tokens of the rows in question, fetched from their blocks.
+    4. Crowds, keys that too many rows share, give as few pairs as will do (see ``crowds``).
+    5. `settle` says which rows are dropped; those that they speak for go with them.
     """
-    bands = choose_bands(settings.threshold, settings.recall, settings.tables)
-    rows = stage(_with_speaker(_hashed(new, coefficients, bands)), "rows")
-    speakers = rows.where("id = speaker").select("id", "rank", "tokens", "keys")
-    hub = hub_keys.where(F.col("method") == METHOD).select(
-        F.col("persona_id").alias("id"), F.lit(IN_HUB).alias("rank"), "tokens", "keys"
+    rows = new.select("id", rank(F.col("quality")).alias("rank"), "text")
+    fresh = stage(rows.mapInArrow(passes.block_maker(family, seq), BLOCK), "blocks")
+    count = int(fresh.agg(F.coalesce(F.sum("count"), F.lit(0))).collect()[0][0])
+    keys = count * family.keys_a_row
+    parts = 1 + keys // _PART
+    known = fresh if hub is None else fresh.unionByName(hub)
+    sorted_out = stage(_candidates(fresh, hub, keys, parts, seq), "candidates")
+    fetched = _fetched(known, sorted_out.where("kind = 'wanted'"), count).mapInArrow(
+        passes.row_fetcher(seq), passes.PARCEL
     )
-    pairs = stage(_verified(_candidates(speakers, hub), speakers, hub, settings.threshold), "pairs")
-    dropped = stage(settle(pairs, stage), "dropped")
-    return Deduplicated(_duplicates(rows, dropped), _keys(speakers, dropped))
+    parcels = fetched.unionByName(sorted_out.where("kind = 'pairs'"))
+    verifier = passes.verifier(family.threshold)
+    verified = stage(_to_parts(parcels, parts).mapInArrow(verifier, passes.VERIFIED), "verified")
+    crowds = sorted_out.where("kind = 'crowd'")
+    if verified.count() <= SMALL and crowds.isEmpty():
+        found = verified.coalesce(1).mapInArrow(passes.settler, DROPPED)
+    else:
+        found = _settled(verified, known, crowds, count, family.threshold, parts, seq, stage)
+    how = F.when(F.col("similarity") == 1.0, F.lit(IDENTICAL)).otherwise(F.lit(family.method))
+    duplicates = stage(found.withColumn("method", how), "duplicates")
+    return Deduplicated(duplicates.select("id", "kept_id", "method", "similarity"), _remaining(fresh, duplicates))
 
 
-def _hashed(new: DataFrame, coefficients: Coefficients, bands: Bands) -> DataFrame:
-    """The columns of `_HASHED`: everything that is computed from the text, in one pass."""
-    columns = new.select(F.col("persona_id").alias("id"), rank(F.col("quality")).alias("rank"), "text")
-    return columns.mapInArrow(_hasher(coefficients, bands), _HASHED)
+def _candidates(fresh: DataFrame, hub: DataFrame | None, keys: int, parts: int, seq: int) -> DataFrame:
+    """Parcels of pairs, of crowds, and of the rows that are wanted for either, by the block that has them."""
+    entries = fresh.select("block", "keys").mapInArrow(passes.key_sender(parts), passes.PARCEL)
+    if hub is not None:
+        known = hub.select("block", "keys")
+        if keys <= _FILTERED:
+            sought = fresh.select("keys").coalesce(1).mapInArrow(passes.key_collector, "sought binary")
+            known = known.crossJoin(F.broadcast(sought))
+        entries = entries.unionByName(known.mapInArrow(passes.key_sender(parts), passes.PARCEL))
+    return _to_parts(entries, parts).mapInArrow(passes.pairer(parts, seq, CROWD), passes.PARCEL)
 
 
-def _hasher(coefficients: Coefficients, bands: Bands) -> Callable[[Iterator[pa.RecordBatch]], Iterator[pa.RecordBatch]]:
-    def hash_texts(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        for batch in batches:
-            tokens = token_hashes(batch.column("text"))
-            keys = band_keys(signatures(tokens, coefficients), bands)
-            columns = [batch.column("id"), batch.column("rank"), tokens, keys]
-            yield pa.RecordBatch.from_arrays(columns, ["id", "rank", "tokens", "keys"])
-
-    return hash_texts
+def _to_parts(parcels: DataFrame, parts: int) -> DataFrame:
+    """The parcels in *parts* partitions, each in the one that its target names."""
+    homes = F.array(*map(F.lit, slots(parts)))
+    return parcels.repartition(parts, F.element_at(homes, (F.col("target") + 1).cast("int")))
 
 
-def _with_speaker(hashed: DataFrame) -> DataFrame:
-    """Each row with the best of the rows that have the same tokens: n copies are one speaker, and not n² pairs."""
-    same = Window.partitionBy("tokens").orderBy("rank", "id")
-    return hashed.withColumn("speaker", F.first("id").over(same))
+def _fetched(blocks: DataFrame, wanted: DataFrame, count: int) -> DataFrame:
+    """The blocks of which rows are wanted, beside the lists of these."""
+    lists = wanted.groupBy(F.col("target").alias("block")).agg(F.collect_list("payload").alias("wanted"))
+    return blocks.select("block", "rows").join(F.broadcast(lists) if count < _BROADCAST else lists, "block")
 
 
-def _candidates(speakers: DataFrame, hub: DataFrame) -> DataFrame:
-    """Distinct pairs that share a key: each speaker with a better speaker or a row of the hub."""
-    row = speakers.select("id", "rank", F.explode("keys").alias("key"))
-    better = speakers.unionByName(hub).select(
-        F.col("id").alias("better_id"), F.col("rank").alias("better_rank"), F.explode("keys").alias("key")
+def _settled(
+    verified: DataFrame, known: DataFrame, crowds: DataFrame, count: int, threshold: float, parts: int, seq: int,
+    stage: Stage,
+) -> DataFrame:  # fmt: skip
+    """What ``passes.settler`` says of few pairs and without crowds, for any number of them, by joins and in rounds."""
+    classes = stage(_classes(verified), "classes")
+    pairs = stage(_pairs(verified, classes), "pairs")
+    if crowds.isEmpty():
+        dropped = stage(settle(pairs, stage), "dropped")
+    else:
+        members = stage(_members(known, crowds, classes, count, seq), "crowds")
+        dropped = _settled_with_crowds(pairs, members, threshold, parts, stage)
+    return _with_copies(classes, dropped)
+
+
+def _classes(verified: DataFrame) -> DataFrame:
+    """Rows of equal sets by the speaker of each (address): the row itself, and the best of them, the leader."""
+    same = verified.where("same")
+    copies = same.select(F.col("other_address").alias("speaker"), _row("").alias("row"))
+    speakers = same.select(F.col("other_address").alias("speaker"), _row("other_").alias("row"))
+    members = copies.unionByName(speakers).groupBy("speaker").agg(F.collect_set("row").alias("rows"))
+    return members.select("speaker", F.array_min("rows").alias("leader"), "rows")
+
+
+def _row(prefix: str) -> Column:
+    """A row of a pair; less is better."""
+    return F.struct(*(F.col(f"{prefix}{name}").alias(name) for name in ("rank", "id", "address")))
+
+
+def _pairs(verified: DataFrame, classes: DataFrame) -> DataFrame:
+    """The pairs of unequal sets, between their leaders, the worse one first: the columns of ``survivors.PAIRS``."""
+    near = verified.where("not same").select(_row("").alias("one"), _row("other_").alias("other"), "similarity")
+    for side in ("one", "other"):
+        led = classes.select(F.col("speaker").alias(f"{side}_speaker"), F.col("leader").alias(f"{side}_leader"))
+        near = near.join(led, F.col(f"{side}.address") == F.col(f"{side}_speaker"), "left")
+        near = near.withColumn(side, F.coalesce(f"{side}_leader", side)).drop(f"{side}_speaker", f"{side}_leader")
+    worse, better = F.greatest("one", "other"), F.least("one", "other")
+    return near.select(
+        worse["id"].alias("id"),
+        worse["rank"].alias("rank"),
+        worse["address"].alias("address"),
+        better["id"].alias("better_id"),
+        better["rank"].alias("better_rank"),
+        "similarity",
     )
-    is_better = F.struct("better_rank", "better_id") < F.struct("rank", "id")
-    # A pair shares several keys as a rule; it is verified once.
-    return row.join(better, "key").where(is_better).drop("key").distinct()
 
 
-def _verified(candidates: DataFrame, speakers: DataFrame, hub: DataFrame, threshold: float) -> DataFrame:
-    """The candidate pairs that reach the threshold, with the columns of ``survivors.PAIRS``."""
-    tokens = speakers.select("id", "tokens")
-    better = speakers.unionByName(hub).select(F.col("id").alias("better_id"), F.col("tokens").alias("better_tokens"))
-    measured = sizes(F.col("tokens"), F.col("better_tokens"))
-    return (
-        candidates.join(tokens, "id")
-        .join(better, "better_id")
-        .where(repeats(*measured, threshold))
-        .select("id", "rank", "better_id", "better_rank", similarity(*measured).alias("similarity"))
+def _members(blocks: DataFrame, crowds: DataFrame, classes: DataFrame, count: int, seq: int) -> DataFrame:
+    """The speakers in each crowd as their leaders, with their tokens."""
+    wanted = crowds.mapInArrow(passes.crowd_addresses, passes.PARCEL)
+    found = _fetched(blocks, wanted, count).mapInArrow(passes.crowd_fetcher(seq), passes.MEMBER)
+    led = classes.select(F.col("speaker").alias("address"), "leader")
+    own = F.struct("rank", "id", "address")
+    leader = F.coalesce("leader", own)
+    return found.join(led, "address", "left").select(
+        "crowd", leader["rank"].alias("rank"), leader["id"].alias("id"), leader["address"].alias("address"), "tokens"
     )
 
 
-def _duplicates(rows: DataFrame, dropped: DataFrame) -> DataFrame:
-    """The rows of dropped speakers, with the speaker's kept row, and those that merely have a kept speaker."""
-    spoken = rows.select("id", "speaker").join(dropped.withColumnRenamed("id", "speaker"), "speaker", "left")
-    found = spoken.where(F.col("kept_id").isNotNull() | (F.col("id") != F.col("speaker"))).select(
-        F.lit("persona").alias("kind"),
-        "id",
-        F.coalesce("kept_id", "speaker").alias("kept_id"),
-        F.coalesce("similarity", F.lit(1.0)).alias("similarity"),
-    )
-    method = F.when(F.col("similarity") == 1.0, F.lit(IDENTICAL)).otherwise(F.lit(METHOD))
-    return found.select("kind", "id", "kept_id", method.alias("method"), "similarity")
+def _settled_with_crowds(pairs: DataFrame, members: DataFrame, threshold: float, parts: int, stage: Stage) -> DataFrame:
+    """What `settle` says of all pairs, of which those within crowds are found as they are needed.
+
+    A crowd's pairs suffice unless the row for which another one was dropped there is itself dropped, for a row outside
+    of the crowd. Then those of the crowd that are kept now are compared again, until no new pair turns up: no two kept
+    rows are a pair, so what is kept is what all pairs would have kept.
+    """
+    number, found = 1, stage(_crowd_pairs(members, threshold, parts), "crowd_pairs_1")
+    while True:
+        every = stage(pairs.unionByName(found.drop("crowd")).distinct(), f"pairs_{number}")
+        dropped = stage(settle(every, stage, name=f"settled_{number}"), f"dropped_{number}")
+        doubtful = found.join(dropped, "id", "left_anti").select("crowd").distinct()
+        if doubtful.isEmpty():
+            return dropped
+        number += 1
+        rest = members.join(dropped, "id", "left_anti").join(doubtful, "crowd", "left_semi")
+        more = stage(_crowd_pairs(rest, threshold, parts), f"crowd_pairs_{number}")
+        if more.isEmpty():
+            return dropped
+        found = found.unionByName(more)
 
 
-def _keys(speakers: DataFrame, dropped: DataFrame) -> DataFrame:
-    """The kept rows, as rows of ``hub_keys``: the speakers that were not dropped."""
-    return speakers.join(dropped, "id", "left_anti").select(
-        F.col("id").alias("persona_id"), F.lit(METHOD).alias("method"), "tokens", "keys"
+def _crowd_pairs(members: DataFrame, threshold: float, parts: int) -> DataFrame:
+    ordered = members.repartition(parts, "crowd").sortWithinPartitions("crowd", "rank", "id")
+    return ordered.mapInArrow(passes.crowd_settler(threshold), passes.CROWD_PAIR)
+
+
+def _with_copies(classes: DataFrame, dropped: DataFrame) -> DataFrame:
+    """The dropped leaders with the rows that they name, and the copies of leaders, dropped or not."""
+    copies = classes.select("leader", F.explode("rows").alias("row")).where("row != leader")
+    found = dropped.select(
+        F.col("id").alias("leader_id"), F.col("kept_id").alias("leader_kept"), F.col("similarity").alias("alike")
     )
+    spoken = copies.join(found, F.col("leader.id") == F.col("leader_id"), "left").select(
+        F.col("row.id").alias("id"),
+        F.col("row.address").alias("address"),
+        F.coalesce("leader_kept", "leader.id").alias("kept_id"),
+        F.coalesce("alike", F.lit(1.0)).alias("similarity"),
+    )
+    return dropped.select("id", "address", "kept_id", "similarity").unionByName(spoken)
+
+
+def _remaining(fresh: DataFrame, duplicates: DataFrame) -> DataFrame:
+    """The blocks without the rows that are dropped."""
+    gone = duplicates.groupBy(passes.block_column("address").alias("block")).agg(
+        F.collect_list("address").alias("gone")
+    )
+    return fresh.join(gone, "block", "left").mapInArrow(passes.row_remover, BLOCK)

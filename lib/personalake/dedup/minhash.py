@@ -11,8 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.compute as pc
 
+from personalake.dedup.ragged import Ragged, mixed
 from personalake.errors import SettingsError
 
 HASH_PRIME = 2038074743
@@ -34,6 +34,10 @@ class Coefficients:
         """The number of hash tables."""
         return len(self.a)
 
+    def first(self, tables: int) -> Coefficients:
+        """Those of the first *tables*."""
+        return Coefficients(self.a[:tables], self.b[:tables])
+
 
 @dataclass(frozen=True)
 class Bands:
@@ -44,28 +48,24 @@ class Bands:
     recall: float
 
 
-def signatures(tokens: pa.ListArray, coefficients: Coefficients) -> npt.NDArray[np.int32]:
-    """Return the MinHash signatures of rows of 64-bit token hashes: ``(rows, tables)``.
+def signatures(sets: Ragged, coefficients: Coefficients) -> npt.NDArray[np.int32]:
+    """Return the MinHash signatures of sets of 64-bit token hashes: ``(sets, tables)``.
 
-    A token's index is ``pmod(hash, HASH_PRIME)``; each distinct token of the array goes through the tables once. Equal
-    to ``MinHashLSHModel.transform`` bit for bit. For a row without tokens, at which MLlib raises, every table gives
-    ``HASH_PRIME``: more than any hash, and the same for all such rows, which are equal as sets.
+    A token's index is ``pmod(hash, HASH_PRIME)``; each distinct token goes through the tables once. Equal to
+    ``MinHashLSHModel.transform`` bit for bit. For an empty set, at which MLlib raises, every table gives
+    ``HASH_PRIME``: more than any hash, and the same for all such sets, which are equal.
     """
-    counts = pc.list_value_length(tokens).fill_null(0).to_numpy(zero_copy_only=False)
-    distinct, places = np.unique(tokens.flatten().to_numpy(zero_copy_only=False), return_inverse=True)
-    hashed = _hashes(distinct, coefficients)
-    starts = np.cumsum(counts) - counts
-    result = np.full((len(counts), coefficients.tables), HASH_PRIME, dtype=np.int32)
-    longest_first = np.argsort(-counts, kind="stable")[: np.count_nonzero(counts)]
-    for low in range(0, len(longest_first), _BLOCK):
-        rows = longest_first[low : low + _BLOCK]
-        least = hashed[places[starts[rows]]]
-        for position in range(1, counts[rows[0]]):
-            # The rows that have a token here; one pass over a position beats one over a row, which has few tokens.
-            alive = rows[: np.searchsorted(-counts[rows], -position)]
-            part = least[: len(alive)]
-            np.minimum(part, hashed[places[starts[alive] + position]], out=part)
-        result[rows] = least
+    encoded = pa.array(sets.values).dictionary_encode()
+    hashed = _hashes(encoded.dictionary.to_numpy(zero_copy_only=False), coefficients)
+    places, starts = encoded.indices.to_numpy(zero_copy_only=False), sets.starts
+    result = np.full((len(sets.counts), coefficients.tables), HASH_PRIME, dtype=np.int32)
+    for rows, _ in sets.by_count():
+        for low in range(0, len(rows) if sets.counts[rows[0]] else 0, _BLOCK):
+            some = rows[low : low + _BLOCK]
+            least = hashed[places[starts[some]]]
+            for position in range(1, sets.counts[some[0]]):
+                np.minimum(least, hashed[places[starts[some] + position]], out=least)
+            result[some] = least
     return result
 
 
@@ -101,23 +101,13 @@ def choose_bands(threshold: float, recall: float, tables: int) -> Bands:
     )
 
 
-def band_keys(signatures: npt.NDArray[np.int32], bands: Bands) -> pa.ListArray:
-    """Return each row's candidate keys: ``list<int64>`` with one key a band, hashed from its number and its rows.
+def band_keys(signatures: npt.NDArray[np.int32], bands: Bands) -> Ragged:
+    """Return each row's candidate keys, one a band: 64-bit hashes of the band's number and its rows.
 
     Two different bands may share a key, once in 2**64; that costs a verification and nothing else.
     """
     cut = signatures[:, : bands.b * bands.r].reshape(len(signatures), bands.b, bands.r)
-    keys = np.broadcast_to(_mixed(np.arange(1, bands.b + 1, dtype=np.uint64)), cut.shape[:2])
+    keys = np.broadcast_to(mixed(np.arange(1, bands.b + 1, dtype=np.uint64)), cut.shape[:2])
     for row in range(bands.r):
-        keys = _mixed(keys ^ cut[:, :, row].astype(np.uint64))
-    offsets = np.arange(0, keys.size + 1, bands.b, dtype=np.int32)
-    return pa.ListArray.from_arrays(pa.array(offsets), pa.array(np.ravel(keys).view(np.int64)))
-
-
-def _mixed(values: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
-    """The next state of SplitMix64 for each value (Steele, Lea, Flood: Fast splittable PRNGs, 2014)."""
-    values = values + np.uint64(0x9E3779B97F4A7C15)
-    values = (values ^ (values >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    values = (values ^ (values >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    mixed: npt.NDArray[np.uint64] = values ^ (values >> np.uint64(31))
-    return mixed
+        keys = mixed(keys ^ cut[:, :, row].astype(np.uint64))
+    return Ragged(np.ravel(keys).view(np.int64), np.full(len(signatures), bands.b))

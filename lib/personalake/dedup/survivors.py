@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
+import numpy as np
 import pyarrow as pa
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
@@ -15,14 +16,18 @@ from pyspark.sql import functions as F
 Stage = Callable[[DataFrame, str], DataFrame]
 """Writes a DataFrame to the work folder under a name and returns what reads it back: work done once, lineage cut."""
 
-PAIRS = "id string, rank double, better_id string, better_rank double, similarity double"
-"""A verified pair: a row, the better one of the two, and their similarity; better is the smaller ``(rank, id)``."""
+PAIRS = "id string, rank double, address long, better_id string, better_rank double, similarity double"
+"""A verified pair: a row and where it lies, the better one of the two, and their similarity; better is the smaller
+``(rank, id)``."""
+
+DROPPED = "id string, address long, kept_id string, similarity double"
+"""A row that is not kept, where it lies, and the kept row that it repeats."""
 
 IN_HUB = float("-inf")
 """Rank of a row of the hub: it wins over every new one."""
 
-SMALL = 200_000
-"""So many pairs are settled in one task (some 100 MB, a second); with more, rounds over all tasks come first."""
+SMALL = 500_000
+"""So many pairs are settled in one task (some 200 MB, two seconds); with more, rounds over all tasks come first."""
 
 
 def rank(quality: Column) -> Column:
@@ -30,8 +35,62 @@ def rank(quality: Column) -> Column:
     return F.coalesce(-F.nanvl(quality, F.lit(None).cast("double")), F.lit(float("inf")))
 
 
-def settle(pairs: DataFrame, stage: Stage, small: int = SMALL) -> DataFrame:
-    """Return the rows to drop, each with the kept row that it repeats: ``id, kept_id, similarity``.
+def settled(verified: pa.RecordBatch) -> pa.RecordBatch:
+    """Return the rows to drop (`DROPPED`) by verified pairs (``passes.VERIFIED``), copies included, in one go.
+
+    1. Rows are numbered from the best on, by ``(rank, id)``; so the leader of equal sets is their least number.
+    2. From the best row on, a leader is dropped if a better one that it repeats was not.
+    3. Whoever isn't the leader of its set goes with it: for what the leader names, or for the leader itself.
+    """
+    sides = ("", "other_")
+    every = pa.table({name: pa.chunked_array([verified.column(side + name) for side in sides]) for name in _ROW})
+    _, once = np.unique(every.column("address").to_numpy(), return_index=True)
+    rows = every.take(pa.array(once)).sort_by([("rank", "ascending"), ("id", "ascending")]).combine_chunks()
+    address = rows.column("address").to_numpy()
+    by_address = np.argsort(address)
+    one, other = (
+        by_address[np.searchsorted(address, verified.column(f"{s}address").to_numpy(), sorter=by_address)]
+        for s in sides
+    )
+    same, alike = (verified.column(name).to_numpy(zero_copy_only=False) for name in ("same", "similarity"))
+
+    leader = np.arange(len(address))
+    np.minimum.at(leader, other[same], one[same])
+    speaker = np.arange(len(address))
+    speaker[one[same]] = other[same]
+    leader = leader[speaker]
+
+    first, second = leader[one[~same]], leader[other[~same]]
+    worse, better, alike = np.maximum(first, second), np.minimum(first, second), alike[~same]
+    order = np.lexsort((better, worse))
+    kept, similarity = np.full(len(address), -1), np.ones(len(address))
+    witness = kept.tolist()
+    for row, best, place in zip(worse[order].tolist(), better[order].tolist(), order.tolist(), strict=True):
+        # The better one's own pairs came before this one, so it is decided.
+        if witness[row] < 0 and witness[best] < 0:
+            witness[row] = best
+            similarity[row] = alike[place]
+    kept = np.asarray(witness, dtype=np.int64)
+
+    copy = leader != np.arange(len(address))
+    kept[copy] = np.where(kept[leader[copy]] >= 0, kept[leader[copy]], leader[copy])
+    similarity[copy] = similarity[leader[copy]]
+    gone = np.flatnonzero(kept >= 0)
+    ids = rows.column("id").combine_chunks()
+    columns = [
+        ids.take(pa.array(gone)),
+        pa.array(address[gone]),
+        ids.take(pa.array(kept[gone])),
+        pa.array(similarity[gone]),
+    ]
+    return pa.RecordBatch.from_arrays(columns, ["id", "address", "kept_id", "similarity"])
+
+
+_ROW = ("address", "rank", "id")
+
+
+def settle(pairs: DataFrame, stage: Stage, small: int = SMALL, name: str = "settled") -> DataFrame:
+    """Return the rows to drop, each with the kept row that it repeats: ``id, address, kept_id, similarity``.
 
     ``pairs`` has the columns of `PAIRS`, was itself staged, and has no pair within the hub. Rows are decided in order
     of ``(rank, id)``: one is dropped if it repeats a kept one directly, and the best of those is named. So no two kept
@@ -45,15 +104,15 @@ def settle(pairs: DataFrame, stage: Stage, small: int = SMALL) -> DataFrame:
     dropped, undecided, number = [], pairs, 0
     while undecided.count() > small:
         number += 1
-        dropped.append(stage(_dropped_at_once(undecided), f"dropped_{number}"))
-        undecided = stage(_without(undecided, dropped[-1]), f"undecided_{number}")
+        dropped.append(stage(_dropped_at_once(undecided), f"{name}_dropped_{number}"))
+        undecided = stage(_without(undecided, dropped[-1]), f"{name}_undecided_{number}")
     gone = undecided.select("rank", "id", "better_id").coalesce(1).mapInArrow(_dropped_in_order, "id string")
     for part in dropped:
         gone = gone.unionByName(part)
     kept = pairs.join(gone.select(F.col("id").alias("better_id")), "better_id", "left_anti")
     best = F.min_by(F.struct("better_id", "similarity"), F.struct("better_rank", "better_id"))
-    found = kept.groupBy("id").agg(best.alias("best"))
-    return found.select("id", F.col("best.better_id").alias("kept_id"), "best.similarity")
+    found = kept.groupBy("id").agg(F.min("address").alias("address"), best.alias("best"))
+    return found.select("id", "address", F.col("best.better_id").alias("kept_id"), "best.similarity")
 
 
 def _dropped_at_once(pairs: DataFrame) -> DataFrame:

@@ -4,10 +4,15 @@ from __future__ import annotations
 
 from fractions import Fraction
 
-from pyspark.sql import Column
-from pyspark.sql import functions as F
+import numpy as np
+import numpy.typing as npt
+
+from personalake.dedup.ragged import Ints, Ragged
 
 _FINEST = 1_000_000
+
+_AT_ONCE = 1 << 21
+"""So many tokens are compared at once: work arrays of 16 MB."""
 
 
 def rational(threshold: float) -> Fraction:
@@ -18,22 +23,43 @@ def rational(threshold: float) -> Fraction:
     return Fraction(str(threshold)).limit_denominator(_FINEST)
 
 
-def sizes(tokens: Column, other: Column) -> tuple[Column, Column]:
-    """Return the sizes of intersection and union (long) of two arrays of distinct values.
+def intersections(sets: Ragged, left: Ints, right: Ints) -> Ints:
+    """Return how many values the sets *left* and *right* (row numbers, pair by pair) have in common.
 
-    In SQL, because candidates come out of a join: an Arrow kernel takes three times the CPU (200,000 pairs of 22
-    tokens: 1.7 s against 0.6 s), a third of it for the way through Python.
+    A value of both stands twice in the two sets put together and sorted.
     """
-    intersection = F.size(F.array_intersect(tokens, other)).cast("long")
-    return intersection, F.size(tokens).cast("long") + F.size(other) - intersection
+    found = np.zeros(len(left), dtype=np.int64)
+    sizes = np.cumsum(sets.counts[left] + sets.counts[right])
+    low = 0
+    while low < len(left):
+        done = sizes[low - 1] if low else 0
+        high = max(low + 1, int(np.searchsorted(sizes, done + _AT_ONCE, side="right")))
+        found[low:high] = _in_common(sets.take(left[low:high]), sets.take(right[low:high]))
+        low = high
+    return found
 
 
-def repeats(intersection: Column, union: Column, threshold: float) -> Column:
+def _in_common(left: Ragged, right: Ragged) -> Ints:
+    counts = left.counts + right.counts
+    both = Ragged(np.empty(counts.sum(), dtype=np.int64), counts)
+    starts = both.starts
+    for side, shift in ((left, 0), (right, left.counts)):
+        within = np.arange(len(side.values)) - np.repeat(side.starts, side.counts)
+        both.values[np.repeat(starts + shift, side.counts) + within] = side.values
+    found = np.zeros(len(counts), dtype=np.int64)
+    for rows, places in both.by_count():
+        ordered = np.sort(both.values[places], axis=1)
+        found[rows] = (ordered[:, 1:] == ordered[:, :-1]).sum(axis=1)
+    return found
+
+
+def repeats(intersection: Ints, union: Ints, threshold: float) -> npt.NDArray[np.bool_]:
     """Return whether ``intersection / union >= threshold``, exactly; two empty sets repeat each other."""
     limit = rational(threshold)
-    return intersection * F.lit(limit.denominator) >= union * F.lit(limit.numerator)
+    found: npt.NDArray[np.bool_] = intersection * limit.denominator >= union * limit.numerator
+    return found
 
 
-def similarity(intersection: Column, union: Column) -> Column:
-    """Return the Jaccard similarity as a double, the nearest to the true fraction; two empty sets have 1."""
-    return F.when(union == 0, F.lit(1.0)).otherwise(intersection / union)
+def similarity(intersection: Ints, union: Ints) -> npt.NDArray[np.float64]:
+    """Return the Jaccard similarity, the double nearest to the true fraction; two empty sets have 1."""
+    return np.where(union == 0, 1.0, intersection / np.maximum(union, 1))

@@ -1,0 +1,288 @@
+"""Dedup's passes over packed rows: plain functions from Arrow batches to Arrow batches, one for each step.
+
+They need no Spark; `deduplicate` says what goes through which.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterable, Iterator
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from pyspark import TaskContext
+from pyspark.sql import Column
+from pyspark.sql import functions as F
+
+from personalake.dedup import blocks
+from personalake.dedup.blocks import Addresses, chosen, lists_of, pack, unpack
+from personalake.dedup.candidates import Entries, candidates, distinct_pairs, entries, scattered
+from personalake.dedup.crowds import witnesses
+from personalake.dedup.family import Family
+from personalake.dedup.ragged import Ints, mixed, ragged
+from personalake.dedup.survivors import IN_HUB, settled
+from personalake.dedup.tokens import token_hashes
+from personalake.dedup.verify import intersections, repeats, similarity
+
+PARCEL = "kind string, target long, payload binary"
+"""Packed entries, pairs, rows or addresses on their way to a part, or to a block (``wanted``, ``crowd``)."""
+
+VERIFIED = (
+    "id string, rank double, address long, other_id string, other_rank double, other_address long, "
+    "similarity double, same boolean"
+)
+"""A pair at or above the threshold; where its sets are the same, the other one is the speaker."""
+
+MEMBER = "crowd long, address long, id string, rank double, tokens binary"
+CROWD_PAIR = "crowd long, id string, rank double, address long, better_id string, better_rank double, similarity double"
+
+Batches = Iterator[pa.RecordBatch]
+Pass = Callable[[Batches], Batches]
+
+_ENTRIES = 1 << 20
+"""Entries that a task gathers before it packs them by their parts."""
+
+
+def block_maker(family: Family, seq: int) -> Pass:
+    """From (id, rank, text) to blocks."""
+
+    def make(batches: Batches) -> Batches:
+        numbers = blocks.block_numbers(seq, _task())
+        for batch in batches:
+            sets = ragged(token_hashes(batch.column("text"), family.shingle))
+            yield blocks.blocks(batch.column("id"), batch.column("rank"), sets, family.keys(sets), numbers)
+
+    return make
+
+
+def _task() -> int:
+    context = TaskContext.get()
+    return 0 if context is None else context.partitionId()
+
+
+def key_collector(batches: Batches) -> Batches:
+    """From blocks' keys to one record: all distinct keys, sorted."""
+    found = [lists_of(unpack(one), "keys").values for batch in batches for one in batch.column("keys")]
+    keys = np.unique(np.concatenate(found)) if found else np.zeros(0, dtype=np.int64)
+    yield pa.RecordBatch.from_arrays([pa.array([keys.tobytes()], pa.binary())], ["sought"])
+
+
+def key_sender(parts: int) -> Pass:
+    """From blocks' keys to parcels of entries; where there is ``sought``, of those with such a key."""
+
+    def send(batches: Batches) -> Batches:
+        gathered: list[Entries] = []
+        for batch in batches:
+            sought = batch.column("sought")[0] if "sought" in batch.schema.names and len(batch) else None
+            for number, one in zip(batch.column("block").to_pylist(), batch.column("keys"), strict=True):
+                held = unpack(one)
+                found = entries(number, held.column("print").to_numpy(), lists_of(held, "keys"))
+                gathered.append(found if sought is None else _having(found, sought))
+            if sum(each.shape[1] for each in gathered) >= _ENTRIES:
+                yield _entry_parcels(gathered, parts)
+                gathered = []
+        if gathered:
+            yield _entry_parcels(gathered, parts)
+
+    return send
+
+
+def _having(found: Entries, sought: pa.Scalar) -> Entries:
+    keys = np.frombuffer(sought.as_buffer(), dtype=np.int64)
+    own = found[0].view(np.int64)
+    places = np.searchsorted(keys, own)
+    places[places == len(keys)] = 0
+    return found[:, keys[places] == own] if len(keys) else found[:, :0]
+
+
+def _entry_parcels(gathered: list[Entries], parts: int) -> pa.RecordBatch:
+    by_part = scattered(np.concatenate(gathered, axis=1), parts)
+    return _parcels(("entries", part, each.tobytes()) for part, each in enumerate(by_part) if each.shape[1])
+
+
+def _parcels(found: Iterable[tuple[str, int, object]]) -> pa.RecordBatch:
+    columns = list(zip(*found, strict=True)) or [()] * 3
+    types = (pa.string(), pa.int64(), pa.binary())
+    arrays = [pa.array(column, kind) for column, kind in zip(columns, types, strict=True)]
+    return pa.RecordBatch.from_arrays(arrays, ["kind", "target", "payload"])
+
+
+def _payloads(batches: Batches) -> Iterator[tuple[str, pa.Scalar]]:
+    for batch in batches:
+        yield from zip(batch.column("kind").to_pylist(), batch.column("payload"), strict=True)
+
+
+def _matrix(payload: pa.Scalar, rows: int, dtype: type) -> np.ndarray:
+    return np.frombuffer(payload.as_buffer(), dtype=dtype).reshape(rows, -1)
+
+
+def pairer(parts: int, seq: int, crowd: int) -> Pass:
+    """From a part's entries to parcels of its pairs, of its crowds, and of the rows that are wanted for them.
+
+    A pair goes to the part of its first row, so that a row which very many repeat goes to as many parts as there are,
+    and no part gets all of its pairs.
+    """
+
+    def pair(batches: Batches) -> Batches:
+        found = [_matrix(payload, 3, np.uint64) for _, payload in _payloads(batches)]
+        if not found:
+            return
+        whole = np.concatenate(found, axis=1)
+        found.clear()
+        rows = (whole[2] << np.uint64(1) >> np.uint64(1)).view(np.int64)
+        outcome = candidates(whole, blocks.seq_of(rows) == seq, crowd)
+        pairs = np.concatenate([outcome.same, outcome.alike], axis=1)
+        part = _part(pairs[0], parts)
+        yield _parcels(
+            itertools.chain(
+                (("pairs", one, pairs[:, part == one].tobytes()) for one in np.unique(part).tolist()),
+                _wanted(np.concatenate([pairs[0], pairs[1]]), np.concatenate([part, part])),
+                [("crowd", 0, outcome.crowds.tobytes())] if outcome.crowds.shape[1] else [],
+            )
+        )
+
+    return pair
+
+
+def _part(rows: Addresses, parts: int) -> Ints:
+    part: Ints = (mixed(rows.view(np.uint64)) % np.uint64(parts)).astype(np.int64)
+    return part
+
+
+def _wanted(rows: Addresses, labels: Ints) -> Iterator[tuple[str, int, bytes]]:
+    """Which rows of each block are wanted, and for what: parcels of ``(2, n)``, each row and label once."""
+    rows, labels = distinct_pairs(np.stack([rows, labels]))
+    block = blocks.block_of(rows)
+    bounds = np.flatnonzero(np.diff(block)) + 1
+    for low, high in zip([0, *bounds.tolist()], [*bounds.tolist(), len(rows)], strict=True):
+        if high > low:
+            yield "wanted", int(block[low]), np.stack([rows[low:high], labels[low:high]]).tobytes()
+
+
+def _requests(batches: Batches, seq: int) -> Iterator[tuple[pa.RecordBatch, Addresses, Ints]]:
+    """For each block of which rows are wanted: the rows, their addresses and their labels, each once.
+
+    Rows that are not of run *seq* are the hub's, and rank before all others.
+    """
+    for batch in batches:
+        for lists, one in zip(batch.column("wanted"), batch.column("rows"), strict=True):
+            whole = np.concatenate([_matrix(each, 2, np.int64) for each in lists.values], axis=1)
+            address, label = distinct_pairs(whole)
+            rows = chosen(unpack(one), blocks.place_of(address))
+            ranks = np.where(blocks.seq_of(address) == seq, rows.column("rank").to_numpy(), IN_HUB)
+            columns = [rows.column("id"), pa.array(ranks), rows.column("tokens"), pa.array(address)]
+            yield pa.RecordBatch.from_arrays(columns, ["id", "rank", "tokens", "address"]), address, label
+
+
+def row_fetcher(seq: int) -> Pass:
+    """From blocks with the lists of what is wanted to parcels of these rows, for each part."""
+
+    def fetch(batches: Batches) -> Batches:
+        for rows, _, part in _requests(batches, seq):
+            yield _parcels(("rows", one, pack(chosen(rows, part == one))) for one in np.unique(part).tolist())
+
+    return fetch
+
+
+def verifier(threshold: float) -> Pass:
+    """From a part's pairs and their rows to those at or above the threshold."""
+
+    def verify(batches: Batches) -> Batches:
+        tables, found = [], []
+        for kind, payload in _payloads(batches):
+            if kind == "rows":
+                tables.append(unpack(payload))
+            else:
+                found.append(_matrix(payload, 2, np.int64))
+        if not found:
+            return
+        pairs = distinct_pairs(np.concatenate(found, axis=1))
+        rows = pa.Table.from_batches(tables).combine_chunks()
+        rows = rows.take(pc.sort_indices(rows.column("address"))).combine_chunks().to_batches()[0]
+        address, sets = rows.column("address").to_numpy(), lists_of(rows, "tokens")
+        left, right = np.searchsorted(address, pairs[0]), np.searchsorted(address, pairs[1])
+        shared = intersections(sets, left, right)
+        union = sets.counts[left] + sets.counts[right] - shared
+        good = repeats(shared, union, threshold)
+        one, other = chosen(rows, left[good]), chosen(rows, right[good])
+        named = ("id", "rank", "address")
+        columns = [*(one.column(name) for name in named), *(other.column(name) for name in named)]
+        measured = [similarity(shared[good], union[good]), shared[good] == union[good]]
+        names = [*named, *(f"other_{name}" for name in named), "similarity", "same"]
+        yield pa.RecordBatch.from_arrays([*columns, *map(pa.array, measured)], names)
+
+    return verify
+
+
+def settler(batches: Batches) -> Batches:
+    """From all verified pairs to the rows that are dropped; see ``survivors.settled``."""
+    found = [batch for batch in batches if batch.num_rows]
+    if found:
+        yield settled(pa.Table.from_batches(found).combine_chunks().to_batches()[0])
+
+
+def crowd_addresses(batches: Batches) -> Batches:
+    """From parcels of crowds to those of the rows that are wanted for them, labelled by their crowd."""
+    for _, payload in _payloads(batches):
+        crowd, rows = _matrix(payload, 2, np.int64)
+        yield _parcels(_wanted(rows, crowd))
+
+
+def crowd_fetcher(seq: int) -> Pass:
+    """From blocks with the lists of what is wanted to members of crowds."""
+
+    def fetch(batches: Batches) -> Batches:
+        for rows, _, crowd in _requests(batches, seq):
+            sets = lists_of(rows, "tokens")
+            tokens = pa.array([each.tobytes() for each in np.split(sets.values, sets.starts[1:])], pa.binary())
+            columns = [pa.array(crowd), *(rows.column(name) for name in ("address", "id", "rank")), tokens]
+            yield pa.RecordBatch.from_arrays(columns, ["crowd", "address", "id", "rank", "tokens"])
+
+    return fetch
+
+
+def crowd_settler(threshold: float) -> Pass:
+    """From members, sorted by crowd and from the best on, to pairs of one that doesn't stay and the one it repeats."""
+
+    def settle(batches: Batches) -> Batches:
+        members = (row for batch in batches for row in batch.to_pylist())
+        for crowd, group in itertools.groupby(members, key=lambda row: row["crowd"]):
+            rows = list(group)
+            sets = [frozenset(np.frombuffer(row["tokens"], dtype=np.int64).tolist()) for row in rows]
+            known = sum(row["rank"] == IN_HUB for row in rows)
+            found = []
+            for one, other in witnesses(sets, known, threshold):
+                row, better = rows[one], rows[other]
+                alike = len(sets[one] & sets[other]) / len(sets[one] | sets[other])
+                own = (row["id"], row["rank"], row["address"], better["id"], better["rank"], alike)
+                found.append((crowd, *own))
+            if found:
+                names = ["crowd", "id", "rank", "address", "better_id", "better_rank", "similarity"]
+                columns = [pa.array(column) for column in zip(*found, strict=True)]
+                yield pa.RecordBatch.from_arrays(columns, names)
+
+    return settle
+
+
+def row_remover(batches: Batches) -> Batches:
+    """From blocks with the addresses of rows that are gone to blocks of the others; a block without any goes, too."""
+    for batch in batches:
+        kept = []
+        for number, count, keys, rows, gone in zip(
+            *(batch.column(name) for name in ("block", "count", "keys", "rows", "gone")), strict=True
+        ):
+            if not gone.is_valid:
+                kept.append((number.as_py(), count.as_py(), memoryview(keys.as_buffer()), memoryview(rows.as_buffer())))
+                continue
+            stays = np.ones(count.as_py(), dtype=bool)
+            stays[blocks.place_of(gone.values.to_numpy())] = False
+            if stays.any():
+                left = (pack(chosen(unpack(each), stays)) for each in (keys, rows))
+                kept.append((number.as_py(), int(stays.sum()), *left))
+        yield blocks.records(kept)
+
+
+def block_column(address: str) -> Column:
+    """The number of the block that an address is in, in SQL."""
+    return F.shiftright(address, blocks.ROW_BITS)
