@@ -51,7 +51,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return serve(arguments)
     signal.signal(signal.SIGTERM, _terminate)
     try:
-        return _run(arguments)
+        return _run(arguments) if getattr(arguments, "input", None) is None else _dedup_own_data(arguments)
     except DeferredError as error:
         return _fail(arguments, error, arguments.deferred_exit_code)
     except PersonalakeError as error:
@@ -99,6 +99,8 @@ def _parser() -> argparse.ArgumentParser:
         if name in ("rejects", "reaccept"):
             steps = "infer, a step such as synthesize.math.problem, or synthesize for all of them"
             command.add_argument("--stage", metavar="S", required=name == "reaccept", help=steps)
+        if name == "dedup":
+            _add_own_data(command)
     trial = commands.add_parser("try", help="ask a task of a few personas, without Spark (pays)", epilog=_EPILOG)
     trial.add_argument("task", metavar="TASK", help="a task file, or the name of one in `tasks/` beside the settings")
     trial.add_argument("--personas", required=True, metavar="FILE", help="JSONL or Parquet of personas")
@@ -109,6 +111,14 @@ def _parser() -> argparse.ArgumentParser:
 
     add_arguments(serve)
     return parser
+
+
+def _add_own_data(command: argparse.ArgumentParser) -> None:
+    own = command.add_argument_group("your own table instead of the store's personas")
+    own.add_argument("--input", metavar="PATH", help="Parquet, JSONL or Delta, a file or a folder")
+    own.add_argument("--column", metavar="NAME", help="column of the texts")
+    own.add_argument("--id", metavar="NAME", help="column of unique ids; without it, rows are numbered in their order")
+    own.add_argument("--out", metavar="DIR", help="folder of the Delta tables `kept` and `duplicates`")
 
 
 def _add_common(command: argparse.ArgumentParser) -> None:
@@ -169,6 +179,20 @@ def _run(arguments: argparse.Namespace) -> int:
     }  # fmt: skip
     options = {name: getattr(arguments, name) for name in ("where", "limit", "stage") if hasattr(arguments, name)}
     return _finish(arguments, showing[command](inputs, verbose=arguments.verbose, **options))
+
+
+def _dedup_own_data(arguments: argparse.Namespace) -> int:
+    from personalake.settings_file import load  # noqa: PLC0415 (as above)
+
+    if arguments.column is None or arguments.out is None:
+        raise SettingsError("--input needs --column and --out", cure="--column text --out deduplicated")
+    settings, _ = load(arguments.config, [*arguments.overrides, f"store.path={json.dumps(arguments.out)}"])
+    from personalake.own_data import dedup_files  # noqa: PLC0415 (as above)
+
+    done = dedup_files(
+        settings, arguments.input, arguments.column, arguments.id, arguments.out, say=_say, verbose=arguments.verbose
+    )
+    return _finish(arguments, done)
 
 
 def _try(arguments: argparse.Namespace, settings: Settings, folder: Path) -> int:

@@ -39,6 +39,9 @@ _ITEMS_AS = {
 }  # fmt: skip
 """The counts in which a kind of outcome row appears: as a request, and as an item."""
 
+INDEXED = {"ingest": "page", "dedup": "persona"}
+"""The kind of rows that a stage compares with all that it kept before."""
+
 _LATE = "no answer in time"
 
 
@@ -103,7 +106,11 @@ class Run:
         since = min(map(self.through, stages))
 
         def to(table: str, made: DataFrame) -> None:
-            if self.resumes:
+            if self.resumes and table == "hub_keys":
+                # A try that was cut off has made other blocks of the same rows.
+                kind = INDEXED[stages[0]]
+                self.store.replace(table, made, self.seq, where=f"kind = '{kind}' AND seq > {since}")
+            elif self.resumes:
                 self.store.append_new(table, made, self.seq, after_seq=since)
             else:
                 self.store.append(table, made, self.seq)

@@ -290,14 +290,15 @@ DUPLICATES = Table(
 
 HUB_KEYS = Table(
     "hub_keys",
-    "blocks of kept personas, which let a new batch be compared with the hub without reading its texts",
-    ("block", "method"),
+    "blocks of kept personas and pages, which let a new batch be compared with them without reading their texts",
+    ("kind", "block"),
     (
+        _required("kind", "string", "persona or page"),
+        _required("family", "string", "method, threshold and hashes that made the keys; one in a store"),
         _required("block", "long", "number of the block"),
-        _required("method", "string", "minhash or exact"),
-        _required("count", "int", "personas in the block"),
+        _required("count", "int", "rows in the block"),
         _required("keys", "binary", "Arrow stream: hash of each one's tokens, and its candidate keys"),
-        _required("rows", "binary", "Arrow stream: each one's persona_id, rank and sorted 64-bit hashes of its tokens"),
+        _required("rows", "binary", "Arrow stream: each one's id, rank and sorted 64-bit hashes of its tokens"),
         _SEQ,
     ),
 )

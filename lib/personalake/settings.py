@@ -242,7 +242,7 @@ class InferSettings(_Group):
 
 
 class DedupSettings(_Group):
-    """Which personas count as repeats."""
+    """Which personas, and which pages, count as repeats."""
 
     method: Literal["minhash", "exact"] = Field(
         "minhash",
@@ -256,6 +256,14 @@ class DedupSettings(_Group):
         0.99, gt=0, lt=1, description="Share of pairs at the threshold that minhash must find; decides its bands."
     )
     tables: int = Field(128, ge=1, le=1024, description="Hash tables of Spark's MinHashLSH.")
+    page_threshold: float | None = Field(
+        0.8,
+        gt=0,
+        le=1,
+        description="Jaccard similarity of runs of tokens from which a page is a near-copy of another; null: equal "
+        "pages only.",
+    )
+    page_shingle: int = Field(5, ge=1, le=20, description="Tokens in such a run.")
 
 
 class TaskTarget(_Group):

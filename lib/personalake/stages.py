@@ -5,7 +5,6 @@ A stage with nothing new to it does nothing and leaves no trace.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -16,16 +15,18 @@ from personalake import __version__, own_personas, personas
 from personalake.asking import infer_ask, pages_to_infer, stage_name
 from personalake.corpus import ingest as corpus
 from personalake.corpus.files import CorpusFile
-from personalake.dedup import model
 from personalake.dedup.deduplicate import deduplicate
 from personalake.dedup.family import Family
+from personalake.dedup.saved import saved_family, saved_page_family
 from personalake.errors import StoreError
 from personalake.export import About, write_chat
 from personalake.inputs import Inputs
 from personalake.rounds import Rounds
-from personalake.runs import Run
+from personalake.runs import INDEXED, Run
 from personalake.schemas import DOCUMENTS, PERSONAS, Table
+from personalake.settings import Settings
 from personalake.stage_record import StageRecord
+from personalake.store import Store
 from personalake.synthesis.tasks import Task
 from personalake.work import absolute
 
@@ -39,17 +40,22 @@ def ingest(run: Run, inputs: Inputs) -> None:
         def pages(files: DataFrame, tasks: int) -> DataFrame:
             return corpus.read_pages(files, settings.corpus, tasks).withColumn("licence", licence)
 
-        _read(run, "ingest", inputs.files, DOCUMENTS, pages)
+        _read(run, inputs, "ingest", inputs.files, DOCUMENTS, pages)
     if inputs.persona_files:
 
         def own(files: DataFrame, tasks: int) -> DataFrame:
             return own_personas.read_personas(files, settings.personas, tasks)
 
-        _read(run, own_personas.STAGE, inputs.persona_files, PERSONAS, own)
+        _read(run, inputs, own_personas.STAGE, inputs.persona_files, PERSONAS, own)
 
 
 def _read(
-    run: Run, stage: str, files: Sequence[CorpusFile], table: Table, read: Callable[[DataFrame, int], DataFrame]
+    run: Run,
+    inputs: Inputs,
+    stage: str,
+    files: Sequence[CorpusFile],
+    table: Table,
+    read: Callable[[DataFrame, int], DataFrame],
 ) -> None:
     """Read those of *files* that *stage* didn't read before into *table*, sightings and rejects."""
     record, store = StageRecord(stage), run.store
@@ -61,7 +67,9 @@ def _read(
         return
     rows = store.stage(read(new, unread), f"{stage}-read")
     known = store.read(table.name, until_seq=through)
-    kept = store.stage(corpus.kept(rows, known, table), f"{stage}-kept")
+    dropped = store.read("duplicates", until_seq=through).where("kind = 'page'").selectExpr(f"id AS {key}")
+    met = known.select(key).unionByName(dropped) if table is DOCUMENTS else known
+    kept = store.stage(corpus.kept(rows, met, table), f"{stage}-kept")
     origin = "path" if table is DOCUMENTS else "source"
     again, refused = corpus.sightings(rows, known, key, origin), corpus.rejects(rows, stage)
     if through:
@@ -70,11 +78,56 @@ def _read(
         again = again.join(store.read("sightings", until_seq=through).select(*place), place, "left_anti")
         refused = refused.join(store.read("rejects", until_seq=through).select("reject_id"), "reject_id", "left_anti")
     made = {table.name: kept, "sightings": again, "rejects": refused, "files_seen": corpus.files_seen(rows)}
+    near = 0
+    if table is DOCUMENTS and inputs.settings.dedup.page_threshold is not None:
+        texts = kept.select(F.col("doc_id").alias("id"), "text", F.lit(None).cast("double").alias("quality"))
+        compared = _compared(run, stage, texts, page_family(store, inputs.settings))
+        made[table.name] = kept.join(compared["duplicates"].selectExpr(f"id AS {key}"), key, "left_anti")
+        made |= compared
+        near = compared["duplicates"].count()
     run.append(made, [stage])
     counts = corpus.files_seen(rows).selectExpr("sum(pages) AS pages", "sum(refused) AS refused").collect()[0]
-    fresh, pages, bad = kept.count(), int(counts["pages"]), int(counts["refused"])
+    fresh, pages, bad = kept.count() - near, int(counts["pages"]), int(counts["refused"])
     record.add(items=pages + bad, accepted=fresh, duplicates=pages - fresh, item_rejects=bad)
     run.close(record)
+
+
+def _compared(run: Run, stage: str, fresh: DataFrame, family: Family) -> dict[str, DataFrame]:
+    """The `duplicates` among *fresh* (id, text, quality) and the `hub_keys` of the others.
+
+    Raises :class:`StoreError` where what was kept so far was kept by another family.
+    """
+    store, kind, through = run.store, INDEXED[stage], run.through(stage)
+    known = None
+    if through:
+        known = store.read("hub_keys", until_seq=through).where(F.col("kind") == kind)
+        check_family(known, family, kind)
+    found = deduplicate(fresh, known, family, run.seq, store.stager(stage))
+    return {
+        "duplicates": store.stage(found.duplicates.withColumn("kind", F.lit(kind)), f"{stage}-repeats"),
+        "hub_keys": found.keys.withColumn("kind", F.lit(kind)).withColumn("family", F.lit(family.name)),
+    }
+
+
+def check_family(known: DataFrame, family: Family, kind: str) -> None:
+    """Raise :class:`StoreError` where blocks of *known* were made by another family than *family*."""
+    others = known.where(F.col("family") != family.name).select("family").limit(1).collect()
+    if others:
+        raise StoreError(
+            f"{kind}s were compared by {others[0]['family']!r} so far, the settings say {family.name!r}",
+            where="dedup",
+            cure="`personalake dedup --rebuild` compares all of them anew; or set it back",
+        )
+
+
+def persona_family(store: Store, settings: Settings) -> Family:
+    """How personas are compared in this store."""
+    return saved_family(store.spark, store.work / "dedup", settings.dedup, settings.seed)
+
+
+def page_family(store: Store, settings: Settings) -> Family:
+    """How pages are compared in this store."""
+    return saved_page_family(store.spark, store.work / "dedup", settings.dedup, settings.seed)
 
 
 def infer(run: Run, inputs: Inputs) -> None:
@@ -104,53 +157,15 @@ def dedup(run: Run, inputs: Inputs) -> None:
     """Compare the new personas with each other and with the hub; keep those that repeat nobody."""
     if not any(run.has_news("dedup", source) for source in ("infer", own_personas.STAGE)):
         return
-    fresh, through = run.fresh("personas", "dedup"), run.through("dedup")
-    record, store, family = StageRecord("dedup"), run.store, _family(run, inputs)
-    known = store.read("hub_keys", until_seq=through).where(F.col("method") == family.method)
-    found = deduplicate(
-        fresh.selectExpr("persona_id AS id", "text", "quality"),
-        known.select("block", "count", "keys", "rows") if through else None,
-        family,
-        run.seq,
-        store.stager("dedup"),
-    )
-    duplicates = found.duplicates.withColumn("kind", F.lit("persona"))
+    fresh, record, store = run.fresh("personas", "dedup"), StageRecord("dedup"), run.store
+    texts = fresh.selectExpr("persona_id AS id", "text", "quality")
+    repeated = _compared(run, "dedup", texts, persona_family(store, inputs.settings))
+    duplicates = repeated["duplicates"]
     kept = fresh.drop("seq").join(duplicates.selectExpr("id AS persona_id"), "persona_id", "left_anti")
-    keys = found.keys.withColumn("method", F.lit(family.method))
-    if run.resumes:
-        # The blocks of a try that was cut off are other blocks than this one's, with the same personas.
-        store.replace("hub_keys", keys, run.seq, where=f"seq > {through}")
-        run.append({"hub": kept, "duplicates": duplicates}, ["dedup"])
-    else:
-        run.append({"hub": kept, "duplicates": duplicates, "hub_keys": keys}, ["dedup"])
+    run.append({"hub": kept, **repeated}, ["dedup"])
     items, repeats = fresh.count(), duplicates.count()
     record.add(items=items, accepted=items - repeats, duplicates=repeats)
     run.close(record)
-
-
-def _family(run: Run, inputs: Inputs) -> Family:
-    """The store's hash family; that of MinHash is fitted once by Spark's MinHashLSH, saved, and read back ever after.
-
-    Raises :class:`StoreError` where the settings ask for keys that would match none of the hub's.
-    """
-    settings, folder = inputs.settings.dedup, run.store.work / "dedup"
-    of_hashes = settings.method == "minhash"
-    wanted = {"method": settings.method, "threshold": settings.threshold}
-    wanted |= {"tables": settings.tables, "recall": settings.recall} if of_hashes else {}
-    made = folder.read("family.json")
-    if made is None:
-        if of_hashes:
-            model.save(model.fit(run.store.spark, settings.tables, inputs.settings.seed), (folder / "model").for_spark)
-        # Written last: a model that was cut off in saving is made again.
-        folder.write("family.json", json.dumps(wanted).encode())
-    elif json.loads(made) != wanted:
-        raise StoreError(
-            f"the hub's keys were made with {json.loads(made)}, the settings say {wanted}",
-            where="dedup",
-            cure="set them back, or start another store",
-        )
-    read = model.read_coefficients(run.store.spark, (folder / "model").for_spark) if of_hashes else None
-    return Family.of(settings, read)
 
 
 def synthesize(run: Run, inputs: Inputs) -> None:

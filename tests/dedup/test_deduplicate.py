@@ -25,12 +25,11 @@ from personalake.dedup.ragged import int64_list, ragged
 from personalake.dedup.survivors import Stage
 from personalake.dedup.tokens import token_hashes, tokens
 from personalake.schemas import DUPLICATES, HUB_KEYS
-from personalake.settings import DedupSettings
 
 NEW = "id string, text string, quality double"
 _DRAWN = np.random.default_rng(17)
 COEFFICIENTS = Coefficients(_DRAWN.integers(1, HASH_PRIME, 128), _DRAWN.integers(0, HASH_PRIME - 1, 128))
-MINHASH, EXACT = Family.of(DedupSettings.model_validate({}), COEFFICIENTS), Family(0.9)
+MINHASH, EXACT = Family.of_hashes(COEFFICIENTS, 0.9, 0.99), Family(0.9)
 FAMILIES = pytest.mark.parametrize("family", [MINHASH, EXACT], ids=["minhash", "exact"])
 PERSONAS = Path(__file__).resolve().parents[3] / "shared" / "data" / "personas"
 
@@ -228,7 +227,7 @@ def test_an_empty_batch_drops_and_keeps_nothing(spark: SparkSession, stage: Stag
 
 def test_the_results_have_the_columns_of_their_tables(spark: SparkSession, stage: Stage) -> None:
     found = deduplicate(spark.createDataFrame([("a", "a gardener", 0.5)], NEW), None, MINHASH, 1, stage)
-    for frame, table, more in ((found.duplicates, DUPLICATES, ("kind",)), (found.keys, HUB_KEYS, ("method",))):
+    for frame, table, more in ((found.duplicates, DUPLICATES, ("kind",)), (found.keys, HUB_KEYS, ("kind", "family"))):
         named = (column for column in table.columns if column.name not in ("seq", *more))
         ddl = ", ".join(f"{column.name} {column.type}" for column in named)
         assertSchemaEqual(frame.schema, spark.createDataFrame([], ddl).schema, ignoreNullable=True)

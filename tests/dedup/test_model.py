@@ -10,8 +10,9 @@ from pyspark.ml.linalg import Vectors
 from pyspark.sql import SparkSession
 
 from personalake.dedup.minhash import HASH_PRIME, signatures
-from personalake.dedup.model import fit, read_coefficients, save
+from personalake.dedup.model import fit, save
 from personalake.dedup.ragged import ragged
+from personalake.dedup.saved import read_coefficients
 from personalake.errors import StoreError
 
 

@@ -157,11 +157,11 @@ def test_drivers_killed_at_random_moments_and_around_a_commit(what: str, tmp_pat
             before, start = campaign.again(), campaign.answered()
             with campaign.job(rounds=number + 1, die=None if what == "driver" else what) as job:
                 if what == "driver":
-                    wait_until(campaign.reached(start + draw.randint(1, REQUESTS - 5), job), "answers", 120)
+                    wait_until(campaign.reached(start + draw.randint(1, REQUESTS - 5), job), "answers", 600)
                     job.kill()
-                assert job.wait(180) == -signal.SIGKILL, campaign.errors()
+                assert job.wait(600) == -signal.SIGKILL, campaign.errors()
             with campaign.job(rounds=number + 1) as again:
-                assert again.wait(240) == 0, campaign.errors()
+                assert again.wait(600) == 0, campaign.errors()
             campaign.found.append(campaign.again() - before)
             # With the driver both tasks end.
             assert campaign.found[-1] <= (TASKS * _BOUND if what == "driver" else 0), campaign.found

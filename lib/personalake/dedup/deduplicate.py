@@ -32,11 +32,14 @@ class Deduplicated:
     """What became of a batch: each new row is in exactly one of the two.
 
     ``duplicates`` (id, kept_id, method, similarity) has the rows that repeat a kept one, which it names; ``keys`` (the
-    columns of ``BLOCK``) has those that stay, for the next batch to be compared with.
+    columns of ``BLOCK``) has those that stay, for the next batch to be compared with. ``rows`` is the size of the
+    batch, ``counts`` that of the duplicates, by method.
     """
 
     duplicates: DataFrame
     keys: DataFrame
+    rows: int
+    counts: dict[str, int]
 
 
 def deduplicate(new: DataFrame, hub: DataFrame | None, family: Family, seq: int, stage: Stage) -> Deduplicated:
@@ -57,6 +60,7 @@ def deduplicate(new: DataFrame, hub: DataFrame | None, family: Family, seq: int,
     count = int(fresh.agg(F.coalesce(F.sum("count"), F.lit(0))).collect()[0][0])
     keys = count * family.keys_a_row
     parts = 1 + keys // _PART
+    hub = None if hub is None else hub.select(*fresh.columns)
     known = fresh if hub is None else fresh.unionByName(hub)
     sorted_out = stage(_candidates(fresh, hub, keys, parts, seq), "candidates")
     fetched = _fetched(known, sorted_out.where("kind = 'wanted'"), count).mapInArrow(
@@ -72,7 +76,9 @@ def deduplicate(new: DataFrame, hub: DataFrame | None, family: Family, seq: int,
         found = _settled(verified, known, crowds, count, family.threshold, parts, seq, stage)
     how = F.when(F.col("similarity") == 1.0, F.lit(IDENTICAL)).otherwise(F.lit(family.method))
     duplicates = stage(found.withColumn("method", how), "duplicates")
-    return Deduplicated(duplicates.select("id", "kept_id", "method", "similarity"), _remaining(fresh, duplicates))
+    counts = {row["method"]: int(row["count"]) for row in duplicates.groupBy("method").count().collect()}
+    told = duplicates.select("id", "kept_id", "method", "similarity")
+    return Deduplicated(told, _remaining(fresh, duplicates), count, counts)
 
 
 def _candidates(fresh: DataFrame, hub: DataFrame | None, keys: int, parts: int, seq: int) -> DataFrame:

@@ -1,17 +1,15 @@
-"""The store's fitted ``MinHashLSH`` of MLlib: drawn once, saved, and read back as plain numbers.
+"""Spark's ``MinHashLSH``: drawn once for a store, and saved in it.
 
-A module of its own because importing ``pyspark.ml`` takes a worker two seconds, and workers need only the numbers.
+A module of its own because importing ``pyspark.ml`` takes two seconds, and whoever hashes needs only the numbers.
 """
 
 from __future__ import annotations
 
-import numpy as np
 from pyspark.ml.feature import MinHashLSH, MinHashLSHModel
 from pyspark.ml.linalg import Vectors
 from pyspark.sql import SparkSession
 
-from personalake.dedup.minhash import HASH_PRIME, Coefficients
-from personalake.errors import StoreError
+from personalake.dedup.minhash import HASH_PRIME
 
 
 def fit(spark: SparkSession, tables: int, seed: int) -> MinHashLSHModel:
@@ -27,18 +25,3 @@ def fit(spark: SparkSession, tables: int, seed: int) -> MinHashLSHModel:
 def save(model: MinHashLSHModel, path: str) -> None:
     """Save ``model`` under ``path``, in place of what is there."""
     model.write().overwrite().save(path)
-
-
-def read_coefficients(spark: SparkSession, path: str) -> Coefficients:
-    """Return the coefficients of the model saved under ``path``: one row of ``2 * tables`` integers, no more.
-
-    They are read from the model's own file, where they lie as ``a, b, a, b, ...``; this needs no JVM object, so it
-    works on Spark Connect as well. Raises `StoreError` where the file holds something else.
-    """
-    rows = spark.read.parquet(f"{path.rstrip('/')}/data").select("randCoefficients").take(1)
-    flat = np.asarray(rows[0][0] if rows else [], dtype=np.int64)
-    if not len(flat) or len(flat) % 2:
-        raise StoreError(
-            "no coefficients of a MinHashLSH model", where=path, cure="delete the folder and rebuild the hub's keys"
-        )
-    return Coefficients(flat[0::2], flat[1::2])
