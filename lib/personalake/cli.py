@@ -100,7 +100,7 @@ def _parser() -> argparse.ArgumentParser:
             steps = "infer, a step such as synthesize.math.problem, or synthesize for all of them"
             command.add_argument("--stage", metavar="S", required=name == "reaccept", help=steps)
         if name == "dedup":
-            _add_own_data(command)
+            _add_dedup(command)
     trial = commands.add_parser("try", help="ask a task of a few personas, without Spark (pays)", epilog=_EPILOG)
     trial.add_argument("task", metavar="TASK", help="a task file, or the name of one in `tasks/` beside the settings")
     trial.add_argument("--personas", required=True, metavar="FILE", help="JSONL or Parquet of personas")
@@ -113,7 +113,10 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _add_own_data(command: argparse.ArgumentParser) -> None:
+def _add_dedup(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--rebuild", action="store_true", help="compare all personas anew, under other settings than before"
+    )
     own = command.add_argument_group("your own table instead of the store's personas")
     own.add_argument("--input", metavar="PATH", help="Parquet, JSONL or Delta, a file or a folder")
     own.add_argument("--column", metavar="NAME", help="column of the texts")
@@ -159,8 +162,8 @@ def _run(arguments: argparse.Namespace) -> int:
         return _try(arguments, settings, folder)
     if command in ("plan", "pilot"):
         return _plan_or_pilot(arguments, settings, folder)
-    if command == "reaccept" or getattr(arguments, "replay", False):
-        return _replay_or_reaccept(arguments, settings, folder)
+    if command == "reaccept" or getattr(arguments, "replay", False) or getattr(arguments, "rebuild", False):
+        return _correct(arguments, settings, folder)
     stages = STAGES if command == "run" else (command,) if command in STAGES else ()
     inputs = read_inputs(settings, folder, stages)
     from personalake import show  # noqa: PLC0415 (this is where Spark's import begins)
@@ -215,19 +218,21 @@ def _try(arguments: argparse.Namespace, settings: Settings, folder: Path) -> int
     return code
 
 
-def _replay_or_reaccept(arguments: argparse.Namespace, settings: Settings, folder: Path) -> int:
-    from personalake import reaccept, replay, show  # noqa: PLC0415 (as above)
+def _correct(arguments: argparse.Namespace, settings: Settings, folder: Path) -> int:
+    from personalake import reaccept, rebuild, replay, show  # noqa: PLC0415 (as above)
     from personalake.inputs import read_inputs  # noqa: PLC0415 (as above)
     from personalake.terminal import Terminal  # noqa: PLC0415 (as above)
 
     show.refuse_no_store(settings)
-    inputs, stage = read_inputs(settings, folder, stages=()), arguments.stage
+    inputs = read_inputs(settings, folder, stages=())
     with Terminal() as terminal:
-        told: dict[str, Any] = {"verbose": arguments.verbose, "say": terminal.say, "progress": terminal.progress}
-        if arguments.command == "reaccept":
-            done = reaccept.reaccept(inputs, stage, **told)
+        told: dict[str, Any] = {"verbose": arguments.verbose, "say": terminal.say}
+        if arguments.command == "dedup":
+            done = rebuild.rebuild(inputs, **told)
+        elif arguments.command == "reaccept":
+            done = reaccept.reaccept(inputs, arguments.stage, progress=terminal.progress, **told)
         else:
-            done = replay.replay(inputs, arguments.where, stage, **told)
+            done = replay.replay(inputs, arguments.where, arguments.stage, progress=terminal.progress, **told)
     return _finish(arguments, done)
 
 

@@ -15,7 +15,7 @@ from personalake import __version__, own_personas, personas
 from personalake.asking import infer_ask, pages_to_infer, stage_name
 from personalake.corpus import ingest as corpus
 from personalake.corpus.files import CorpusFile
-from personalake.dedup.deduplicate import deduplicate
+from personalake.dedup.deduplicate import Deduplicated, deduplicate
 from personalake.dedup.family import Family
 from personalake.dedup.saved import saved_family, saved_page_family
 from personalake.errors import StoreError
@@ -81,10 +81,10 @@ def _read(
     near = 0
     if table is DOCUMENTS and inputs.settings.dedup.page_threshold is not None:
         texts = kept.select(F.col("doc_id").alias("id"), "text", F.lit(None).cast("double").alias("quality"))
-        compared = _compared(run, stage, texts, page_family(store, inputs.settings))
+        found, compared = _compared(run, stage, texts, page_family(store, inputs.settings))
         made[table.name] = kept.join(compared["duplicates"].selectExpr(f"id AS {key}"), key, "left_anti")
         made |= compared
-        near = compared["duplicates"].count()
+        near = sum(found.counts.values())
     run.append(made, [stage])
     counts = corpus.files_seen(rows).selectExpr("sum(pages) AS pages", "sum(refused) AS refused").collect()[0]
     fresh, pages, bad = kept.count() - near, int(counts["pages"]), int(counts["refused"])
@@ -92,8 +92,8 @@ def _read(
     run.close(record)
 
 
-def _compared(run: Run, stage: str, fresh: DataFrame, family: Family) -> dict[str, DataFrame]:
-    """The `duplicates` among *fresh* (id, text, quality) and the `hub_keys` of the others.
+def _compared(run: Run, stage: str, fresh: DataFrame, family: Family) -> tuple[Deduplicated, dict[str, DataFrame]]:
+    """What became of *fresh* (id, text, quality), and the rows of `duplicates` and `hub_keys` that it makes.
 
     Raises :class:`StoreError` where what was kept so far was kept by another family.
     """
@@ -103,8 +103,13 @@ def _compared(run: Run, stage: str, fresh: DataFrame, family: Family) -> dict[st
         known = store.read("hub_keys", until_seq=through).where(F.col("kind") == kind)
         check_family(known, family, kind)
     found = deduplicate(fresh, known, family, run.seq, store.stager(stage))
+    return found, table_rows(found, family, kind)
+
+
+def table_rows(found: Deduplicated, family: Family, kind: str) -> dict[str, DataFrame]:
+    """The rows of `duplicates` and `hub_keys` that a comparison of rows of this *kind* makes."""
     return {
-        "duplicates": store.stage(found.duplicates.withColumn("kind", F.lit(kind)), f"{stage}-repeats"),
+        "duplicates": found.duplicates.withColumn("kind", F.lit(kind)),
         "hub_keys": found.keys.withColumn("kind", F.lit(kind)).withColumn("family", F.lit(family.name)),
     }
 
@@ -159,12 +164,11 @@ def dedup(run: Run, inputs: Inputs) -> None:
         return
     fresh, record, store = run.fresh("personas", "dedup"), StageRecord("dedup"), run.store
     texts = fresh.selectExpr("persona_id AS id", "text", "quality")
-    repeated = _compared(run, "dedup", texts, persona_family(store, inputs.settings))
-    duplicates = repeated["duplicates"]
-    kept = fresh.drop("seq").join(duplicates.selectExpr("id AS persona_id"), "persona_id", "left_anti")
-    run.append({"hub": kept, **repeated}, ["dedup"])
-    items, repeats = fresh.count(), duplicates.count()
-    record.add(items=items, accepted=items - repeats, duplicates=repeats)
+    found, made = _compared(run, "dedup", texts, persona_family(store, inputs.settings))
+    kept = fresh.drop("seq").join(made["duplicates"].selectExpr("id AS persona_id"), "persona_id", "left_anti")
+    run.append({"hub": kept, **made}, ["dedup"])
+    repeats = sum(found.counts.values())
+    record.add(items=found.rows, accepted=found.rows - repeats, duplicates=repeats)
     run.close(record)
 
 

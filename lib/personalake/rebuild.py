@@ -1,0 +1,85 @@
+"""`personalake dedup --rebuild`: all personas compared anew under today's settings, and the hub corrected by it.
+
+What synthesis has written for a persona that leaves the hub stays: rows are written once. It pays nothing.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+
+from pyspark.sql import DataFrame, SparkSession
+
+from personalake import amend
+from personalake.amend import Change, Prepared
+from personalake.dedup.deduplicate import deduplicate
+from personalake.errors import InputError
+from personalake.inputs import Inputs
+from personalake.pipeline import execute
+from personalake.runs import Run
+from personalake.shown import Shown
+from personalake.stage_record import StageRecord
+from personalake.stages import persona_family, table_rows
+
+_PERSONA = "kind = 'persona'"
+
+
+def rebuild(
+    inputs: Inputs, *, say: Callable[[str], None], spark: SparkSession | None = None, verbose: bool = False
+) -> Shown:
+    """Compare all personas of the store with each other, also those that `dedup` hasn't come to, by today's settings.
+
+    What a run that was cut off has landed is compared as well. Raises :class:`InputError` where there are none, and what
+    :func:`pipeline.execute` raises.
+    """
+    first = functools.partial(prepare, inputs=inputs)
+    return execute(inputs, (), say=say, spark=spark, verbose=verbose, prepare=first, command="dedup --rebuild")
+
+
+def prepare(run: Run, *, inputs: Inputs) -> Prepared:
+    """Compare, write down what changes, change it; no stage has to run."""
+    store, family, through = run.store, persona_family(run.store, inputs.settings), run.through("dedup")
+    personas = store.read("personas")
+    texts = personas.selectExpr("persona_id AS id", "text", "quality")
+    found = deduplicate(texts, None, family, run.seq, store.stager("rebuild"))
+    if not found.rows:
+        raise InputError("no persona to compare", where=store.address, cure="`personalake run` brings some")
+    made = table_rows(found, family, "persona")
+    changes = [*_of_hub(run, personas, made["duplicates"]), *_of_duplicates(run, made["duplicates"])]
+    changes += _of_keys(run, made["hub_keys"])
+    # What a run that was cut off has landed is in no count yet.
+    before, new = store.read("hub", until_seq=through).count() if through else 0, run.fresh("personas", "dedup").count()
+    kept = found.rows - sum(found.counts.values())
+    record = StageRecord("dedup")
+    record.add(items=new, accepted=kept - before, duplicates=new - (kept - before))
+    amend.plan(run, "dedup --rebuild", changes, {"dedup": record}, {"dedup": run.seq})
+    amend.carry_out(run, own=True)
+    told = {"personas": found.rows, "hub_before": before, "hub": kept, "family": family.name}
+    text = f"{found.rows:,} personas compared by {family.name}: {kept:,} in the hub, {before:,} before"
+    return Prepared((), {"rebuilt": told}, text)
+
+
+def _of_hub(run: Run, personas: DataFrame, duplicates: DataFrame) -> list[Change]:
+    dropped = duplicates.selectExpr("id AS persona_id")
+    hub = run.store.read("hub").select("persona_id")
+    stays = personas.drop("seq").join(dropped, "persona_id", "left_anti")
+    return [
+        Change("hub", "delete", hub.join(dropped, "persona_id", "left_semi")),
+        Change("hub", "append", stays.join(hub, "persona_id", "left_anti")),
+    ]
+
+
+def _of_duplicates(run: Run, duplicates: DataFrame) -> list[Change]:
+    """By whole rows: a row that names another one now goes, and comes again with what it names."""
+    old = run.store.read("duplicates").where(_PERSONA).drop("seq")
+    new = duplicates.select(*old.columns)
+    return [
+        Change("duplicates", "delete", old.join(new, old.columns, "left_anti")),
+        Change("duplicates", "append", new.join(old, old.columns, "left_anti")),
+    ]
+
+
+def _of_keys(run: Run, keys: DataFrame) -> list[Change]:
+    """All of the old blocks go; those of this run have other numbers."""
+    old = run.store.read("hub_keys").where(_PERSONA).select("kind", "block")
+    return [Change("hub_keys", "delete", old), Change("hub_keys", "append", keys)]
