@@ -389,6 +389,18 @@ def test_a_condition_that_is_no_sql_is_one_line(lake: Lake, capfd: pytest.Captur
     assert lake.store.read("hub").count() > 0, "a session that was there before stays open"
 
 
+def test_the_personas_that_resemble_a_text_are_shown_most_alike_first(
+    lake: Lake, capfd: pytest.CaptureFixture[str]
+) -> None:
+    config = ["--config", str(ROOT / "conf" / "local.yaml"), "--set", f"store.path={lake.folder}"]
+    persona = lake.rows("hub")[3]
+    assert main(["hub", *config, "--json", "--limit", "3", "--like", persona["text"].upper() + "!"]) == 0
+    found = json.loads(capfd.readouterr().out)["rows"]
+    assert (found[0]["persona_id"], found[0]["similarity"]) == (persona["persona_id"], 1.0)
+    assert len(found) == 3
+    assert 1 > found[1]["similarity"] >= found[2]["similarity"] > 0
+
+
 @pytest.mark.skipif(not SHARED.exists(), reason="the real pages are not part of the project")
 def test_the_real_pages_are_read_whole(spark: SparkSession, endpoint: str, tmp_path: Path) -> None:
     corpus = SHARED / "sample_corpus"

@@ -94,6 +94,8 @@ def _parser() -> argparse.ArgumentParser:
         if name in ("hub", "rejects"):
             command.add_argument("--where", help="SQL condition on the table's columns")
             command.add_argument("--limit", type=int, default=20, help="rows shown (default 20)")
+        if name == "hub":
+            command.add_argument("--like", metavar="TEXT", help="those that resemble this text most, by common words")
         if name == "rejects":
             command.add_argument("--replay", action="store_true", help="ask again for what was refused, and pay for it")
         if name in ("rejects", "reaccept"):
@@ -180,7 +182,8 @@ def _run(arguments: argparse.Namespace) -> int:
     showing: dict[str, Callable[..., Any]] = {
         "status": show.status, "hub": show.hub, "rejects": show.rejects,
     }  # fmt: skip
-    options = {name: getattr(arguments, name) for name in ("where", "limit", "stage") if hasattr(arguments, name)}
+    named = ("where", "limit", "stage", "like")
+    options = {name: getattr(arguments, name) for name in named if hasattr(arguments, name)}
     return _finish(arguments, showing[command](inputs, verbose=arguments.verbose, **options))
 
 

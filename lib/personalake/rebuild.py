@@ -29,8 +29,8 @@ def rebuild(
 ) -> Shown:
     """Compare all personas of the store with each other, also those that `dedup` hasn't come to, by today's settings.
 
-    What a run that was cut off has landed is compared as well. Raises :class:`InputError` where there are none, and what
-    :func:`pipeline.execute` raises.
+    What a run that was cut off has landed is compared as well. Raises :class:`InputError` where there are none, and
+    what :func:`pipeline.execute` raises.
     """
     first = functools.partial(prepare, inputs=inputs)
     return execute(inputs, (), say=say, spark=spark, verbose=verbose, prepare=first, command="dedup --rebuild")

@@ -88,10 +88,10 @@ def status(inputs: Inputs, *, verbose: bool) -> Shown:
     return Shown({"store": store.address, "rows": counts, "runs": last}, f"{listed}\n\n{table(last)}")
 
 
-def hub(inputs: Inputs, *, verbose: bool, where: str | None, limit: int) -> Shown:
-    """Personas of the hub."""
+def hub(inputs: Inputs, *, verbose: bool, where: str | None, limit: int, like: str | None = None) -> Shown:
+    """Personas of the hub; with *like*, those that resemble this text most."""
     columns = ("persona_id", "text", "occupation", "domain", "language", "relation", "url")
-    return _list(inputs, "hub", columns, verbose, where, limit)
+    return _list(inputs, "hub", columns, verbose, where, limit, like)
 
 
 def rejects(inputs: Inputs, *, verbose: bool, where: str | None, limit: int, stage: str | None = None) -> Shown:
@@ -103,7 +103,15 @@ def rejects(inputs: Inputs, *, verbose: bool, where: str | None, limit: int, sta
     return _list(inputs, "rejects", columns, verbose, where, limit)
 
 
-def _list(inputs: Inputs, name: str, columns: tuple[str, ...], verbose: bool, where: str | None, limit: int) -> Shown:
+def _list(
+    inputs: Inputs,
+    name: str,
+    columns: tuple[str, ...],
+    verbose: bool,
+    where: str | None,
+    limit: int,
+    like: str | None = None,
+) -> Shown:
     from pyspark.errors import PySparkException  # noqa: PLC0415 (Spark only where tables are read)
 
     with _store(inputs, verbose) as store:
@@ -114,10 +122,24 @@ def _list(inputs: Inputs, name: str, columns: tuple[str, ...], verbose: bool, wh
         except PySparkException as error:
             first = str(error).splitlines()[0]
             raise InputError(f"--where {where!r}: {first}", cure=f"columns: {', '.join(frame.columns)}") from error
-        rows = _rows(
-            frame.orderBy(columns[0], *(c for c in columns[1:] if c == "input_key")).limit(limit).select(*columns)
-        )
+        if like is None:
+            order = (columns[0], *(c for c in columns[1:] if c == "input_key"))
+            rows = _rows(frame.orderBy(*order).limit(limit).select(*columns))
+        else:
+            rows = _most_alike(frame, columns, like, limit)
     return Shown({"table": name, "total": total, "rows": rows}, f"{table(rows)}\n\n{len(rows):,} of {total:,}")
+
+
+def _most_alike(frame: DataFrame, columns: tuple[str, ...], like: str, limit: int) -> list[dict[str, Any]]:
+    """The rows that resemble the text *like* most, by their share of common tokens, which comes first."""
+    from pyspark.sql import functions as F  # noqa: PLC0415 (as above; Spark's usual name)
+
+    from personalake.dedup.like import similarities  # noqa: PLC0415 (as above)
+
+    found = similarities(frame, columns[0], like)
+    best = F.broadcast(found.orderBy(F.col("similarity").desc(), columns[0]).limit(limit))
+    alike = frame.join(best, columns[0]).orderBy(F.col("similarity").desc(), columns[0])
+    return _rows(alike.select(F.round("similarity", 4).alias("similarity"), *columns))
 
 
 def tasks(settings: Settings, folder: Path) -> Shown:
