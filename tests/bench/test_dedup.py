@@ -6,6 +6,8 @@ Wall clock of ours begins when the Spark session is there, theirs when their imp
 from __future__ import annotations
 
 import json
+import math
+import os
 import subprocess
 import sys
 import venv
@@ -13,6 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from deltalake import DeltaTable
@@ -23,6 +26,9 @@ from tests.bench.results import Result
 pytestmark = pytest.mark.bench
 
 _COMMAND = "make bench ARGS='-k dedup'"
+MEMORY = ("spark={spark.driver.memory: 5g}",)
+"""Of 8 GB, what the JVM gets; the rest is for the Python of two tasks."""
+
 _ROOT = Path(__file__).resolve().parents[2]
 _SCRIPT = Path(__file__).with_name("single_process.py")
 
@@ -55,11 +61,12 @@ def other_python(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return python
 
 
-def ours(method: str, source: Path, out: Path) -> dict[str, Any]:
+def ours(method: str, source: Path, out: Path, *more: str) -> dict[str, Any]:
     """What `personalake dedup --input --json` prints, in a process of its own."""
     command = [
         sys.executable, "-m", "personalake.cli", "dedup", "--config", str(_ROOT / "conf" / "local.yaml"), "--input",
         str(source), "--column", "text", "--id", "id", "--out", str(out), "--json", "--set", f"dedup.method={method}",
+        *more,
     ]  # fmt: skip
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
@@ -118,3 +125,60 @@ def test_two_hundred_thousand_personas_beside_datasketch(other_python: Path, tmp
             command=_COMMAND,
             detail={"theirs": datasketch["duplicates"]},
         ).keep()
+
+
+def skewed(folder: Path) -> Path:
+    """200,000 equal personas; 50,000 each that share all but one of 25 and of 12 tokens; as many ordinary ones."""
+    folder.mkdir()
+    texts = ["the very same persona of this many words all over again"] * 200_000
+    for size in (25, 12):
+        core = " ".join(f"core{size}x{n}" for n in range(size - 1))
+        texts += [f"{core} own{n}" for n in range(50_000)]
+    ordinary = pa.concat_tables(pa.table([batch.column("text")], ["text"]) for batch in personas(300_000, seed=5))
+    table = pa.concat_tables([pa.table({"text": texts}), ordinary])
+    ids = pa.array([f"{n * 7_919 % len(table):08}" for n in range(len(table))])
+    pq.write_table(table.add_column(0, "id", ids), folder / "skewed.parquet", row_group_size=50_000)
+    return folder / "skewed.parquet"
+
+
+def test_crowds_and_copies_cost_no_more_than_ordinary_personas(tmp_path: Path) -> None:
+    source, plain = skewed(tmp_path / "skewed"), written(tmp_path, 600_000)
+    texts = dict(zip(*(pq.read_table(source).column(name).to_pylist() for name in ("id", "text")), strict=True))
+    for method in ("exact", "minhash"):
+        usual, found = ours(method, plain, tmp_path / f"usual-{method}"), ours(method, source, tmp_path / method)
+        gone = dropped(tmp_path / method)
+        kept = [text for id_, text in texts.items() if id_ not in gone]
+        assert sum(text.startswith("the very same") for text in kept) == 1
+        assert sum(text.startswith("core25") for text in kept) == 1  # 24 of 26 tokens are common to any two
+        assert sum(text.startswith("core12") for text in kept) == 50_000  # 11 of 13 are
+        Result(
+            name=f"dedup_skew_{method}",
+            value=found["seconds"],
+            unit="s for 600,000 personas, half of them in three crowds",
+            compared_with="600,000 ordinary ones",
+            compared_value=usual["seconds"],
+            goal="no quadratic blow-up",
+            command=_COMMAND,
+        ).keep()
+
+
+@pytest.mark.parametrize("method", ["exact", "minhash"])
+def test_time_grows_with_the_number_of_personas(method: str, million: Path, tmp_path: Path) -> None:
+    most = int(os.environ.get("MOST", "10000000"))
+    sizes = [size for size in (100_000, 1_000_000, 10_000_000) if size <= most]
+    seconds = {}
+    for size in sizes:
+        source = million if size == 1_000_000 else written(tmp_path, size)
+        seconds[size] = ours(method, source, tmp_path / f"{method}-{size}", *MEMORY)["seconds"]
+    # The smallest run is mostly the session's first queries, so the exponent is taken between the last two.
+    exponent = math.log(seconds[sizes[-1]] / seconds[sizes[-2]]) / math.log(sizes[-1] / sizes[-2])
+    Result(
+        name=f"dedup_growth_{method}",
+        value=exponent,
+        unit=f"exponent of time from {sizes[-2]:,} to {sizes[-1]:,} personas",
+        compared_with="linear",
+        compared_value=1.0,
+        goal="at most 1.1, with 8 GB for the driver and its two tasks",
+        command=_COMMAND,
+        detail={f"seconds_{size}": each for size, each in seconds.items()},
+    ).keep()
