@@ -138,7 +138,7 @@ def test_the_line_runs_through_spark_connect_over_named_tables(
         assert done.returncode == 0, done.stderr[-3000:]
         assert ledger(base_url)["max_per_request"] == 1
     same_rows(lake, Lake(spark, tmp_path / "warehouse" / "hub_of_tests.db", base_url, WHOLE))
-    assert (tmp_path / "work" / "dedup" / "model").exists()
+    assert (tmp_path / "work" / "dedup" / "minhash-128-0" / "model").exists()
 
 
 def test_only_the_session_module_knows_of_the_jvm() -> None:

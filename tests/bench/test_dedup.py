@@ -10,6 +10,7 @@ import math
 import os
 import subprocess
 import sys
+import time
 import venv
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,7 +20,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from deltalake import DeltaTable
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
 
+from personalake.dedup.deduplicate import Deduplicated, deduplicate
+from personalake.dedup.family import Family
 from tests.bench.personas import personas
 from tests.bench.results import Result
 
@@ -181,4 +186,40 @@ def test_time_grows_with_the_number_of_personas(method: str, million: Path, tmp_
         goal="at most 1.1, with 8 GB for the driver and its two tasks",
         command=_COMMAND,
         detail={f"seconds_{size}": each for size, each in seconds.items()},
+    ).keep()
+
+
+def test_adding_one_percent_to_a_hub(spark: SparkSession, million: Path, tmp_path: Path) -> None:
+    """In one session: the whole million, then 10,000 more beside it, half of them near-copies of what the hub has."""
+
+    def stage(frame: DataFrame, name: str) -> DataFrame:
+        frame.write.mode("overwrite").parquet(str(tmp_path / name))
+        return spark.read.schema(frame.schema).parquet(str(tmp_path / name))
+
+    def texts(rows: DataFrame) -> DataFrame:
+        return rows.select("id", "text", F.lit(None).cast("double").alias("quality"))
+
+    def compared(rows: DataFrame, hub: DataFrame | None, seq: int) -> tuple[float, Deduplicated, DataFrame]:
+        began = time.monotonic()
+        found = deduplicate(texts(rows), hub, Family(0.9), seq, stage)
+        keys = stage(found.keys, f"keys-{seq}")
+        return time.monotonic() - began, found, keys
+
+    every = spark.read.parquet(str(million))
+    compared(every.limit(20_000), None, 1)  # What a session does once isn't what grows.
+    whole, _, hub = compared(every, None, 2)
+    more = written(tmp_path, 5_000).rename(tmp_path / "more.parquet")
+    again = every.where("hash(id) % 200 = 0").selectExpr("concat('again', id) AS id", "concat(text, ' indeed') AS text")
+    new = spark.read.parquet(str(more)).selectExpr("concat('new', id) AS id", "text").unionByName(again)
+    seconds, found, _ = compared(stage(new, "new"), hub, 3)
+    assert found.counts["identical"] + found.counts["exact"] > 0
+    Result(
+        name="dedup_increment",
+        value=seconds,
+        unit=f"s for {found.rows:,} personas beside a hub of {hub.agg(F.sum('count')).collect()[0][0]:,}",
+        compared_with="the million at once",
+        compared_value=whole,
+        goal="at most 0.2 of the whole",
+        command=_COMMAND,
+        detail={"duplicates": sum(found.counts.values())},
     ).keep()
