@@ -82,7 +82,11 @@ def _read(
     if table is DOCUMENTS and inputs.settings.dedup.page_threshold is not None:
         texts = kept.select(F.col("doc_id").alias("id"), "text", F.lit(None).cast("double").alias("quality"))
         found, compared = _compared(run, stage, texts, page_family(store, inputs.settings))
-        made[table.name] = kept.join(compared["duplicates"].selectExpr(f"id AS {key}"), key, "left_anti")
+        repeats = compared["duplicates"].selectExpr(f"id AS {key}")
+        made[table.name] = kept.join(repeats, key, "left_anti")
+        # Where a near-copy was seen, under an id of its own; `duplicates` names the page that is kept for it.
+        places = kept.join(repeats, key, "left_semi").select(key, "url", "path", "offset")
+        made["sightings"] = again.unionByName(places)
         made |= compared
         near = sum(found.counts.values())
     run.append(made, [stage])
