@@ -9,7 +9,7 @@ import pytest
 from pyspark.sql import SparkSession
 
 from personalake.cli import main
-from personalake.errors import InputError
+from personalake.errors import InputError, PersonalakeError
 from personalake.own_data import dedup_files
 from personalake.settings import Settings
 
@@ -123,12 +123,22 @@ def test_a_line_that_is_no_json_is_told_and_shown(spark: SparkSession, tmp_path:
         dedup(spark, path, tmp_path / "out")
 
 
+def test_a_file_that_spark_cannot_read_is_one_line_and_leaves_no_table(spark: SparkSession, tmp_path: Path) -> None:
+    path = tmp_path / "rows.parquet"
+    path.write_bytes(b"PAR1 and nothing else PAR1")
+    with pytest.raises(PersonalakeError, match=r"^[^\n]*rows\.parquet[^\n]*$"):
+        dedup(spark, path, tmp_path / "out")
+    assert not list((tmp_path / "out").glob("*/_delta_log"))
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
         (["--input", "nowhere.parquet", "--column", "text", "--out", "out"], "nowhere.parquet: there is no such file"),
         (["--input", "rows.csv", "--column", "text", "--out", "out"], "is neither Parquet nor JSONL nor a Delta table"),
         (["--input", "rows.jsonl"], "--input needs --column and --out"),
+        (["--column", "text", "--out", "out"], "--column, --id and --out go with --input"),
+        (["--rebuild", "--input", "rows.jsonl", "--column", "text", "--out", "out"], "--rebuild is for a store's hub"),
     ],
 )
 def test_what_cannot_work_is_told_in_one_line_before_spark_starts(

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 from fractions import Fraction
 from pathlib import Path
 
@@ -71,6 +72,19 @@ def test_another_threshold_is_refused_until_the_hub_is_rebuilt_and_back_again_it
     for table in ("completions", "personas", "duplicates", "examples", "solutions", "rejects"):
         assert [row for row in after[table] if row in before[table]] == before[table]
     assert "nothing new" in own.run().text
+
+
+def test_another_threshold_of_pages_is_refused_with_a_cure_that_works(own: Lake) -> None:
+    page = own.folder.parent / "more.jsonl"
+    page.write_text(
+        json.dumps({"text": "Nobody asked the lighthouse keeper about the fog of that winter. " * 9}) + "\n"
+    )
+    more = (f"corpus.paths=['{page}']", "corpus.licence=CC0-1.0")
+    with pytest.raises(StoreError, match=r"pages were compared by .* or drop equal pages only with `dedup\.page_thr"):
+        own.run(*more, "dedup.page_threshold=0.7", stages=("ingest",))
+    before = len(own.rows("documents"))
+    own.run(*more, "dedup.page_threshold=null", stages=("ingest",))
+    assert len(own.rows("documents")) == before + 1
 
 
 def test_personas_that_dedup_has_not_come_to_are_compared_as_well(own: Lake) -> None:

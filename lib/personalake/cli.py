@@ -153,6 +153,8 @@ def _add_common(command: argparse.ArgumentParser) -> None:
 def _run(arguments: argparse.Namespace) -> int:
     from personalake.settings_file import load  # noqa: PLC0415 (see the module's first lines)
 
+    if any(getattr(arguments, name, None) is not None for name in ("column", "id", "out")):
+        raise SettingsError("--column, --id and --out go with --input", cure="name your table: --input mine.parquet")
     overrides = list(arguments.overrides)
     if getattr(arguments, "accept_licence", False):
         overrides.append("export.accept_licence=true")
@@ -190,6 +192,8 @@ def _run(arguments: argparse.Namespace) -> int:
 def _dedup_own_data(arguments: argparse.Namespace) -> int:
     from personalake.settings_file import load  # noqa: PLC0415 (as above)
 
+    if arguments.rebuild:
+        raise SettingsError("--rebuild is for a store's hub, not for --input", cure="give one of the two")
     if arguments.column is None or arguments.out is None:
         raise SettingsError("--input needs --column and --out", cure="--column text --out deduplicated")
     settings, _ = load(arguments.config, [*arguments.overrides, f"store.path={json.dumps(arguments.out)}"])

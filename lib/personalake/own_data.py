@@ -12,14 +12,21 @@ from collections.abc import Callable
 from pathlib import Path
 
 from pyarrow import fs
-from pyspark.errors import AnalysisException
 from pyspark.sql import Column, DataFrame, Observation, SparkSession
 from pyspark.sql import functions as F
 
 from personalake.dedup.deduplicate import deduplicate
 from personalake.dedup.saved import saved_family
 from personalake.errors import InputError
-from personalake.session import at_once, own_log, send_package, session_for
+from personalake.session import (
+    at_once,
+    explained,
+    last_words,
+    own_log,
+    send_package,
+    session_for,
+    spark_errors,
+)
 from personalake.settings import Settings
 from personalake.shown import Shown
 from personalake.work import Folder, absolute, is_local, spark_address
@@ -29,6 +36,7 @@ _NUMBER = "__personalake_row"
 
 _JSON = (".jsonl", ".ndjson", ".json")
 _PACKED = (".gz", ".bz2", ".zst")
+_AGAIN = "run it again once the cause is gone; what is half written is written anew"
 _FEW = 1_000_000
 """With fewer duplicates than this, their ids go to every task that writes the kept rows (70 bytes each)."""
 
@@ -55,13 +63,13 @@ def dedup_files(
     work = folder / "_work"
     if not work.exists() and any((folder / name).exists() for name in ("kept", "duplicates")):
         raise InputError("holds tables already", where=out, cure="delete them, or give another --out")
-    log = None
     if spark is None:
         log = own_log(settings.spark, Path(folder.make().path if is_local(folder.address) else tempfile.gettempdir()))
-        with session_for(settings.spark, verbose=verbose, log=log) as session:
+        with session_for(settings.spark, verbose=verbose, log=log) as session, explained(log, _AGAIN):
             return _dedup(session, settings, path, format_, column, id_column, folder, say)
     send_package(spark)
-    return _dedup(spark, settings, path, format_, column, id_column, folder, say)
+    with explained(None, _AGAIN):
+        return _dedup(spark, settings, path, format_, column, id_column, folder, say)
 
 
 def _dedup(
@@ -124,9 +132,8 @@ def read(spark: SparkSession, path: str, format_: str) -> DataFrame:
     address = spark_address(absolute(path))
     try:
         rows = spark.read.format(format_).load(address)
-    except AnalysisException as error:
-        said = str(error).strip().splitlines()[0]
-        raise InputError(f"cannot be read as {format_}: {said}", where=path) from error
+    except spark_errors() as error:
+        raise InputError(f"cannot be read as {format_}: {last_words(error)}", where=path) from error
     if format_ == "json" and "_corrupt_record" in rows.columns:
         # Spark refuses to look at this column alone.
         bad = spark.read.text(address).where("try_parse_json(value) IS NULL AND trim(value) != ''").limit(1).collect()

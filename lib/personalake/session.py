@@ -170,13 +170,19 @@ def _look_for_server(address: str) -> None:
 @contextmanager
 def explained(log: Path | None, cure: str) -> Iterator[None]:
     """Say in one line what Spark raises, where the whole of it stands, and the *cure*."""
-    from pyspark.errors import PySparkException  # noqa: PLC0415 (Spark only where it is used)
-
     try:
         yield
-    except PySparkException as error:
+    except spark_errors() as error:
         where = f"{type(error).__name__}, in full in {log or 'the log of the driver'}"
         raise PersonalakeError(f"Spark failed: {last_words(error)}", where=where, cure=cure) from error
+
+
+def spark_errors() -> tuple[type[Exception], ...]:
+    """What Spark raises: its own errors, and Java's where it has none of its own, as for a file that is no Parquet."""
+    from py4j.protocol import Py4JError  # noqa: PLC0415 (Spark only where it is used)
+    from pyspark.errors import PySparkException  # noqa: PLC0415 (as above)
+
+    return PySparkException, Py4JError
 
 
 def last_words(error: Exception) -> str:

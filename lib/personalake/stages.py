@@ -125,8 +125,15 @@ def check_family(known: DataFrame, family: Family, kind: str) -> None:
         raise StoreError(
             f"{kind}s were compared by {others[0]['family']!r} so far, the settings say {family.name!r}",
             where="dedup",
-            cure="`personalake dedup --rebuild` compares all of them anew; or set it back",
+            cure=_FAMILY_CURES[kind],
         )
+
+
+_FAMILY_CURES = {
+    "persona": "`personalake dedup --rebuild` compares all of them anew; or set it back",
+    # The texts of pages that went are not kept, so there is nothing to compare anew.
+    "page": "set it back, or drop equal pages only with `dedup.page_threshold=null`",
+}
 
 
 def persona_family(store: Store, settings: Settings) -> Family:

@@ -49,7 +49,7 @@ def deduplicate(new: DataFrame, hub: DataFrame | None, family: Family, seq: int,
     promises hold for the result: no two kept rows are a found pair, and each dropped row names a kept one at or above
     the threshold, with their exact similarity.
 
-    1. Every row gets its tokens and candidate keys; a thousand rows are a block.
+    1. Every row gets its tokens and candidate keys; some 2,000 rows are a block.
     2. Rows that share a key are paired: copies with the one that speaks for them, speakers with each other.
     3. Pairs are verified exactly, on the tokens of the rows in question, fetched from their blocks.
     4. Crowds, keys that too many rows share, give as few pairs as will do (see ``crowds``).
@@ -70,10 +70,16 @@ def deduplicate(new: DataFrame, hub: DataFrame | None, family: Family, seq: int,
     verifier = passes.verifier(family.threshold)
     verified = stage(_to_parts(parcels, parts).mapInArrow(verifier, passes.VERIFIED), "verified")
     crowds = sorted_out.where("kind = 'crowd'")
-    if verified.count() <= SMALL and crowds.isEmpty():
-        found = verified.coalesce(1).mapInArrow(passes.settler, DROPPED)
+    if not crowds.isEmpty():
+        classes, pairs = _classes_and_pairs(verified, stage)
+        members = stage(_members(known, crowds, classes, count, seq), "crowds")
+        found = _with_copies(classes, _settled_with_crowds(pairs, members, family.threshold, parts, stage))
+    elif verified.count() > SMALL:
+        classes, pairs = _classes_and_pairs(verified, stage)
+        found = _with_copies(classes, stage(settle(pairs, stage), "dropped"))
     else:
-        found = _settled(verified, known, crowds, count, family.threshold, parts, seq, stage)
+        # What the joins and rounds of the other ways come to, in one task.
+        found = verified.coalesce(1).mapInArrow(passes.settler, DROPPED)
     how = F.when(F.col("similarity") == 1.0, F.lit(IDENTICAL)).otherwise(F.lit(family.method))
     duplicates = stage(found.withColumn("method", how), "duplicates")
     counts = {row["method"]: int(row["count"]) for row in duplicates.groupBy("method").count().collect()}
@@ -105,19 +111,9 @@ def _fetched(blocks: DataFrame, wanted: DataFrame, count: int) -> DataFrame:
     return blocks.select("block", "rows").join(F.broadcast(lists) if count < _BROADCAST else lists, "block")
 
 
-def _settled(
-    verified: DataFrame, known: DataFrame, crowds: DataFrame, count: int, threshold: float, parts: int, seq: int,
-    stage: Stage,
-) -> DataFrame:  # fmt: skip
-    """What ``passes.settler`` says of few pairs and without crowds, for any number of them, by joins and in rounds."""
+def _classes_and_pairs(verified: DataFrame, stage: Stage) -> tuple[DataFrame, DataFrame]:
     classes = stage(_classes(verified), "classes")
-    pairs = stage(_pairs(verified, classes), "pairs")
-    if crowds.isEmpty():
-        dropped = stage(settle(pairs, stage), "dropped")
-    else:
-        members = stage(_members(known, crowds, classes, count, seq), "crowds")
-        dropped = _settled_with_crowds(pairs, members, threshold, parts, stage)
-    return _with_copies(classes, dropped)
+    return classes, stage(_pairs(verified, classes), "pairs")
 
 
 def _classes(verified: DataFrame) -> DataFrame:
