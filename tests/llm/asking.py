@@ -31,7 +31,7 @@ def plan(base_url: str, wave: Path, **changes: Any) -> Plan:
     """The plan of one task that asks the endpoint at *base_url*, or those in `llm.endpoints`."""
     own = {"timeout_s": 5.0, "in_flight": 8, "patience_s": 0.5, **changes.pop("llm", {})}
     settings = LlmSettings.model_validate(own if "endpoints" in own else {"base_url": base_url, **own})
-    asked: dict[str, Any] = {"label": "offline-rules", "price": PRICE, "max_tokens": 1024}
+    asked: dict[str, Any] = {"label": "offline-rules", "price": PRICE, "max_tokens": 1024, "path": "/chat/completions"}
     fields: dict[str, Any] = {
         "wave": str(wave),
         "tasks": 1,

@@ -6,6 +6,7 @@ import contextlib
 import os
 import ssl
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -14,9 +15,10 @@ from pydantic import BaseModel, ConfigDict
 
 from personalake.api_key import key_stamp, resolve_api_key
 from personalake.errors import SettingsError
+from personalake.llm.embeddings import PATH, of_embeddings
 from personalake.llm.models import Price
 from personalake.llm.outcome import Kind, Outcome, of_response
-from personalake.settings import ApiKeySettings, LlmSettings
+from personalake.settings import OFFLINE, ApiKeySettings, EndpointSettings, LlmSettings
 
 if TYPE_CHECKING:
     from openai import AsyncOpenAI
@@ -43,12 +45,14 @@ class Endpoint(BaseModel):
     tokens_per_minute: float | None
 
     @classmethod
-    def all_of(cls, settings: LlmSettings, offline_url: str) -> list[Endpoint]:
-        """The endpoints of *settings*; the embedded one is at *offline_url*, known only once it runs."""
+    def all_of(
+        cls, settings: LlmSettings, offline_url: str, others: Sequence[EndpointSettings] = ()
+    ) -> list[Endpoint]:
+        """The endpoints of *settings*, or *others* instead; the embedded one is at *offline_url*, once it runs."""
         return [
             cls(
                 name=each.base_url,
-                base_url=offline_url if settings.offline else each.base_url,
+                base_url=offline_url if each.base_url == OFFLINE else each.base_url,
                 api_key=each.api_key or settings.api_key,
                 headers={**settings.headers, **each.headers},
                 ca_file=each.ca_file or settings.ca_file,
@@ -59,7 +63,7 @@ class Endpoint(BaseModel):
                 requests_per_minute=each.requests_per_minute or settings.requests_per_minute,
                 tokens_per_minute=each.tokens_per_minute or settings.tokens_per_minute,
             )
-            for each in settings.all_endpoints()
+            for each in others or settings.all_endpoints()
         ]
 
 
@@ -121,7 +125,8 @@ class Client:
         except (self._openai.APIConnectionError, self._openai.APITimeoutError) as error:
             return Sent(self._broken(error), time.monotonic() - started)
         told: dict[str, str] = response.extensions.get(self._told, {})
-        outcome = of_response(int(response.status_code), told, bytes(response.content), price)
+        judge = of_embeddings if path == PATH else of_response
+        outcome = judge(int(response.status_code), told, bytes(response.content), price)
         return Sent(outcome, time.monotonic() - started, told)
 
     def _broken(self, error: Exception) -> Outcome:

@@ -31,6 +31,7 @@ from personalake.errors import DeferredError, PersonalakeError, StopRunError
 from personalake.lease import Lease
 from personalake.llm.batched import Batched
 from personalake.llm.client import Endpoint
+from personalake.llm.embeddings import PATH
 from personalake.llm.engine import run_part, task
 from personalake.llm.journal import check_segments, forget_segments, segments
 from personalake.llm.landing import Landing, once
@@ -114,7 +115,7 @@ class Completer:
         waiting = self._waiting(asked, questions, "waiting")
         self._check_prices(waiting)
         self._so_far = Progress(tuple(waiting.questions), waiting.total)
-        if self._settings.transport == "batch":
+        if self._settings.transport == "batch" and not any(q.path == PATH for q in questions.values()):
             self._by_batch(waiting, spent)
             return once(self._store, asked), spent
         again = 0
@@ -185,7 +186,10 @@ class Completer:
         # the second's journal for the first's, which it has landed.
         self._wave += 1
         folder = self._journals / f"{self._seq:06d}-{self._wave:04d}-{self._nonce}"
-        plan = Plan.of(self._settings, self._endpoints, folder, waiting.questions, tasks, self.purse.left)
+        # A question with an endpoint of its own is asked alone.
+        own = next((q.endpoint for q in waiting.questions.values() if q.endpoint is not None), None)
+        asked = self._endpoints if own is None else Endpoint.all_of(self._settings, "", [own])
+        plan = Plan.of(self._settings, asked, folder, waiting.questions, tasks, self.purse.left)
         self.purse.reserve(
             folder, {s: -(-worst // count) for s, worst in waiting.worst.items()}, plan.most_lost, waiting.dearest
         )

@@ -12,7 +12,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from personalake.errors import SettingsError
-from personalake.settings import RoleSettings
+from personalake.settings import EndpointSettings, RoleSettings
 
 
 class Price(BaseModel):
@@ -105,6 +105,11 @@ class Question(BaseModel):
     schema_name: str = ""
     response_schema: dict[str, Any] | None = None
     extra_body: dict[str, Any] = Field(default_factory=dict)
+    path: Literal["/chat/completions", "/embeddings"] = "/chat/completions"
+    inputs: int = 1
+    """So many requests go out as one."""
+    endpoint: EndpointSettings | None = None
+    """Who is asked instead of the settings' `llm`."""
 
     @model_validator(mode="after")
     def _knows_how_hard_to_think(self) -> Question:

@@ -15,9 +15,11 @@ from collections import deque
 from collections.abc import Iterator
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
+from itertools import islice
 
 from personalake.errors import SettingsError
 from personalake.llm.client import Sent
+from personalake.llm.embeddings import PATH, one_each, packed, whole
 from personalake.llm.journal import Journal, record
 from personalake.llm.outcome import Kind, Outcome, Usage
 from personalake.llm.routes import Route, Routes
@@ -34,9 +36,9 @@ _ALONE = 3
 
 @dataclass
 class _Job:
-    """A request on its way to an answer."""
+    """A request on its way to an answer; or several that go out as one, as embeddings do."""
 
-    request: Request
+    requests: tuple[Request, ...]
     asked: Asked
     tally: Tally
     body: str
@@ -169,16 +171,21 @@ class Part:
         # An endpoint that refuses everything must not pull all requests into memory.
         if len(self._later) > sum(endpoint.in_flight for endpoint in self._plan.endpoints):
             return None
-        request = next(todo, None)
-        self._all_taken = request is None
-        return None if request is None else self._job(request)
+        first = next(todo, None)
+        self._all_taken = first is None
+        if first is None:
+            return None
+        # The inputs of one send are of one stage: a wave of embeddings has no other.
+        return self._job((first, *islice(todo, self._plan.stages[first.stage].inputs - 1)))
 
-    def _job(self, request: Request) -> _Job:
-        asked = self._plan.stages[request.stage]
-        prompt = (request.est_tokens - asked.max_tokens) * self._ratios[request.stage]
-        tokens, worst = prompt + asked.max_tokens, asked.worst_microusd(request.body)
+    def _job(self, requests: tuple[Request, ...]) -> _Job:
+        stage, bodies = requests[0].stage, [request.body for request in requests]
+        asked = self._plan.stages[stage]
+        prompt = sum(request.est_tokens - asked.max_tokens for request in requests) * self._ratios[stage]
+        worst = sum(map(asked.worst_microusd, bodies))
         self._under_way += 1
-        return _Job(request, asked, self._tally(request.stage), request.body, tokens, worst)
+        body = packed(bodies) if len(bodies) > 1 else bodies[0]
+        return _Job(requests, asked, self._tally(stage), body, prompt + asked.max_tokens, worst)
 
     async def _admit(self, job: _Job) -> Route | None:
         """Wait until *job* may be sent; none where the part ends first."""
@@ -231,7 +238,7 @@ class Part:
         self._changed.set()
 
     async def _send(self, job: _Job, route: Route) -> None:
-        sent = await route.client.send(self._plan.path, job.body, job.request.request_key, job.asked.price)
+        sent = await route.client.send(job.asked.path, job.body, job.requests[0].request_key, job.asked.price)
         self._routes.came(route, sent, job.tokens, again=job.refusals > 0)
         self._reserved -= job.worst
         self._spent += sent.outcome.usage.microusd
@@ -243,15 +250,17 @@ class Part:
 
     def _settle(self, job: _Job, route: Route, sent: Sent) -> None:
         """What becomes of a request after a send: it is answered, refused, tried again, put off, or the end."""
-        outcome = sent.outcome
+        outcome = sent.outcome if job.asked.path != PATH else whole(sent.outcome, len(job.requests))
         if outcome.kind is Kind.ANSWERED:
             self._learn(job, outcome)
-            checker = self._checkers.get(job.request.stage)
+            checker = self._checkers.get(job.tally.stage)
             wrong = checker.wrong(str(outcome.reply)) if checker else None
             if wrong and checker and job.first is None:
                 return self._repair(job, checker, (route, _refused(outcome, wrong), sent.seconds))
             if wrong:
                 outcome = _refused(outcome, wrong)
+        if self._is_of_one_input(job, route, outcome):
+            return self._divide(job)
         if outcome.kind in (Kind.ANSWERED, Kind.REJECT):
             return self._finish(job, route, replace(outcome, usage=job.paid), sent.seconds)
         job.tally.failed_sends += 1
@@ -267,6 +276,18 @@ class Part:
                 job.tally.reason, job.tally.detail = outcome.reason, outcome.detail
             return self._put_off(job)
         return self._again(job, outcome)
+
+    def _is_of_one_input(self, job: _Job, route: Route, outcome: Outcome) -> bool:
+        """Whether an endpoint that takes other sends has refused several inputs at once, of which one may be bad."""
+        refused = outcome.kind is Kind.REJECT or (outcome.kind is Kind.STOP and route.closed is None)
+        return refused and len(job.requests) > 1
+
+    def _divide(self, job: _Job) -> None:
+        """Ask for each half alone: what is wrong with one input shows in a few sends, and costs the others nothing."""
+        job.tally.unknown_microusd += job.paid.microusd
+        self._leave(job)
+        middle = len(job.requests) // 2
+        self._soon.extend(map(self._job, (job.requests[:middle], job.requests[middle:])))
 
     def _is_of_this_row(self, job: _Job, route: Route, outcome: Outcome) -> bool:
         """Whether a refusal that would be said of every row is of this one only, as a firewall's is.
@@ -288,16 +309,16 @@ class Part:
             route, outcome, seconds = job.first
             return self._finish(job, route, replace(outcome, usage=job.paid), seconds)
         self._leave(job)
-        job.tally.deferred += 1
+        job.tally.deferred += len(job.requests)
         job.tally.unknown_microusd += job.paid.microusd
         return None
 
     def _learn(self, job: _Job, outcome: Outcome) -> None:
         """Correct the estimate of prompts' tokens by what was billed: no vocabulary can be fetched."""
-        estimated = job.request.est_tokens - job.asked.max_tokens
+        estimated = sum(request.est_tokens - job.asked.max_tokens for request in job.requests)
         if job.first is None and estimated > 0 and outcome.usage.prompt:
-            ratio = self._ratios[job.request.stage]
-            self._ratios[job.request.stage] = ratio + 0.05 * (outcome.usage.prompt / estimated - ratio)
+            ratio = self._ratios[job.tally.stage]
+            self._ratios[job.tally.stage] = ratio + 0.05 * (outcome.usage.prompt / estimated - ratio)
 
     def _repair(self, job: _Job, checker: Checker, first: tuple[Route, Outcome, float]) -> None:
         job.first, reply = first, str(first[1].reply)
@@ -308,11 +329,13 @@ class Part:
         self._soon.append(job)
 
     def _finish(self, job: _Job, route: Route, outcome: Outcome, seconds: float) -> None:
-        key, label = job.request.request_key, job.asked.label
-        row = record(key, job.request.stage, label, route.endpoint.name, outcome, job.sends, seconds)
-        self._journal.add(row)
+        name, label, own = route.endpoint.name, job.asked.label, [outcome]
+        if len(job.requests) > 1:
+            own = one_each(outcome, [request.est_tokens for request in job.requests])
+        for request, each in zip(job.requests, own, strict=True):
+            self._journal.add(record(request.request_key, request.stage, label, name, each, job.sends, seconds))
         self._leave(job)
-        job.tally.done += 1
+        job.tally.done += len(job.requests)
         if outcome.kind is Kind.REJECT:
             job.tally.rejected += 1
             job.tally.refused = outcome.reason if job.tally.refused in (None, outcome.reason) else "*"

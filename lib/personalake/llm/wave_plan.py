@@ -62,6 +62,8 @@ class Asked(BaseModel):
     label: str
     price: Price | None
     max_tokens: int
+    path: str
+    inputs: int = 1
     response_schema: dict[str, Any] | None = None
 
     def worst_microusd(self, body: str) -> int:
@@ -82,7 +84,6 @@ class Plan(BaseModel):
     tasks: int
     stages: dict[str, Asked]
     endpoints: list[Endpoint]
-    path: str = "/chat/completions"
     max_attempts: int
     patience_s: float
     backoff_s: float = 0.5
@@ -99,9 +100,10 @@ class Plan(BaseModel):
 
     @property
     def most_lost(self) -> int:
-        """Sends whose replies a crash of all tasks can lose, at most: those in flight, and those not flushed yet."""
+        """Requests whose replies a crash of all tasks can lose, at most: those in flight, and those not flushed yet."""
         in_flight = sum(max(endpoint.in_flight, self.tasks) for endpoint in self.endpoints)
-        return in_flight + self.tasks * UNFLUSHED * self.flush_rows
+        inputs = max(asked.inputs for asked in self.stages.values())
+        return in_flight * inputs + self.tasks * UNFLUSHED * max(self.flush_rows, inputs)
 
     @classmethod
     def of(
@@ -122,6 +124,8 @@ class Plan(BaseModel):
                     label=q.label,
                     price=q.abilities.price,
                     max_tokens=q.role.max_tokens,
+                    path=q.path,
+                    inputs=q.inputs,
                     response_schema=q.response_schema,
                 )
                 for name, q in questions.items()
