@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from pyspark.sql import Column, DataFrame
@@ -10,7 +11,7 @@ from pyspark.sql import functions as F
 from personalake.dedup import passes
 from personalake.dedup.blocks import BLOCK, slots
 from personalake.dedup.family import Family
-from personalake.dedup.survivors import DROPPED, SMALL, Stage, rank, settle
+from personalake.dedup.survivors import DROPPED, SMALL, Stage, rank, settle, settle_with_crowds
 
 IDENTICAL = "identical"
 
@@ -68,12 +69,13 @@ def deduplicate(new: DataFrame, hub: DataFrame | None, family: Family, seq: int,
     )
     parcels = fetched.unionByName(sorted_out.where("kind = 'pairs'"))
     verifier = passes.verifier(family.threshold)
-    verified = stage(_to_parts(parcels, parts).mapInArrow(verifier, passes.VERIFIED), "verified")
+    verified = stage(to_parts(parcels, parts).mapInArrow(verifier, passes.VERIFIED), "verified")
     crowds = sorted_out.where("kind = 'crowd'")
     if not crowds.isEmpty():
         classes, pairs = _classes_and_pairs(verified, stage)
         members = stage(_members(known, crowds, classes, count, seq), "crowds")
-        found = _with_copies(classes, _settled_with_crowds(pairs, members, family.threshold, parts, stage))
+        compared = _crowd_pairs(family.threshold, parts)
+        found = _with_copies(classes, settle_with_crowds(pairs, members, compared, stage))
     elif verified.count() > SMALL:
         classes, pairs = _classes_and_pairs(verified, stage)
         found = _with_copies(classes, stage(settle(pairs, stage), "dropped"))
@@ -96,10 +98,10 @@ def _candidates(fresh: DataFrame, hub: DataFrame | None, keys: int, parts: int, 
             sought = fresh.select("keys").coalesce(1).mapInArrow(passes.key_collector, "sought binary")
             known = known.crossJoin(F.broadcast(sought))
         entries = entries.unionByName(known.mapInArrow(passes.key_sender(parts), passes.PARCEL))
-    return _to_parts(entries, parts).mapInArrow(passes.pairer(parts, seq, CROWD), passes.PARCEL)
+    return to_parts(entries, parts).mapInArrow(passes.pairer(parts, seq, CROWD), passes.PARCEL)
 
 
-def _to_parts(parcels: DataFrame, parts: int) -> DataFrame:
+def to_parts(parcels: DataFrame, parts: int) -> DataFrame:
     """The parcels in *parts* partitions, each in the one that its target names."""
     homes = F.array(*map(F.lit, slots(parts)))
     return parcels.repartition(parts, F.element_at(homes, (F.col("target") + 1).cast("int")))
@@ -160,31 +162,12 @@ def _members(blocks: DataFrame, crowds: DataFrame, classes: DataFrame, count: in
     )
 
 
-def _settled_with_crowds(pairs: DataFrame, members: DataFrame, threshold: float, parts: int, stage: Stage) -> DataFrame:
-    """What `settle` says of all pairs, of which those within crowds are found as they are needed.
+def _crowd_pairs(threshold: float, parts: int) -> Callable[[DataFrame], DataFrame]:
+    def compared(members: DataFrame) -> DataFrame:
+        ordered = members.repartition(parts, "crowd").sortWithinPartitions("crowd", "rank", "id")
+        return ordered.mapInArrow(passes.crowd_settler(threshold), passes.CROWD_PAIR)
 
-    A crowd's pairs suffice unless the row for which another one was dropped there is itself dropped, for a row outside
-    of the crowd. Then those of the crowd that are kept now are compared again, until no new pair turns up: no two kept
-    rows are a pair, so what is kept is what all pairs would have kept.
-    """
-    number, found = 1, stage(_crowd_pairs(members, threshold, parts), "crowd_pairs_1")
-    while True:
-        every = stage(pairs.unionByName(found.drop("crowd")).distinct(), f"pairs_{number}")
-        dropped = stage(settle(every, stage, name=f"settled_{number}"), f"dropped_{number}")
-        doubtful = found.join(dropped, "id", "left_anti").select("crowd").distinct()
-        if doubtful.isEmpty():
-            return dropped
-        number += 1
-        rest = members.join(dropped, "id", "left_anti").join(doubtful, "crowd", "left_semi")
-        more = stage(_crowd_pairs(rest, threshold, parts), f"crowd_pairs_{number}")
-        if more.isEmpty():
-            return dropped
-        found = found.unionByName(more)
-
-
-def _crowd_pairs(members: DataFrame, threshold: float, parts: int) -> DataFrame:
-    ordered = members.repartition(parts, "crowd").sortWithinPartitions("crowd", "rank", "id")
-    return ordered.mapInArrow(passes.crowd_settler(threshold), passes.CROWD_PAIR)
+    return compared
 
 
 def _with_copies(classes: DataFrame, dropped: DataFrame) -> DataFrame:

@@ -98,17 +98,19 @@ def _having(found: Entries, sought: pa.Scalar) -> Entries:
 
 def _entry_parcels(gathered: list[Entries], parts: int) -> pa.RecordBatch:
     by_part = scattered(np.concatenate(gathered, axis=1), parts)
-    return _parcels(("entries", part, each.tobytes()) for part, each in enumerate(by_part) if each.shape[1])
+    return parcels(("entries", part, each.tobytes()) for part, each in enumerate(by_part) if each.shape[1])
 
 
-def _parcels(found: Iterable[tuple[str, int, object]]) -> pa.RecordBatch:
+def parcels(found: Iterable[tuple[str, int, object]]) -> pa.RecordBatch:
+    """Parcels (kind, target, payload) as a batch of `PARCEL`."""
     columns = list(zip(*found, strict=True)) or [()] * 3
     types = (pa.string(), pa.int64(), pa.binary())
     arrays = [pa.array(column, kind) for column, kind in zip(columns, types, strict=True)]
     return pa.RecordBatch.from_arrays(arrays, ["kind", "target", "payload"])
 
 
-def _payloads(batches: Batches) -> Iterator[tuple[str, pa.Scalar]]:
+def payloads(batches: Batches) -> Iterator[tuple[str, pa.Scalar]]:
+    """The kind and payload of each parcel."""
     for batch in batches:
         yield from zip(batch.column("kind").to_pylist(), batch.column("payload"), strict=True)
 
@@ -125,7 +127,7 @@ def pairer(parts: int, seq: int, crowd: int) -> Pass:
     """
 
     def pair(batches: Batches) -> Batches:
-        found = [_matrix(payload, 3, np.uint64) for _, payload in _payloads(batches)]
+        found = [_matrix(payload, 3, np.uint64) for _, payload in payloads(batches)]
         if not found:
             return
         whole = np.concatenate(found, axis=1)
@@ -134,7 +136,7 @@ def pairer(parts: int, seq: int, crowd: int) -> Pass:
         outcome = candidates(whole, blocks.seq_of(rows) == seq, crowd)
         pairs = np.concatenate([outcome.same, outcome.alike], axis=1)
         part = _part(pairs[0], parts)
-        yield _parcels(
+        yield parcels(
             itertools.chain(
                 (("pairs", one, pairs[:, part == one].tobytes()) for one in np.unique(part).tolist()),
                 _wanted(np.concatenate([pairs[0], pairs[1]]), np.concatenate([part, part])),
@@ -180,7 +182,7 @@ def row_fetcher(seq: int) -> Pass:
 
     def fetch(batches: Batches) -> Batches:
         for rows, _, part in _requests(batches, seq):
-            yield _parcels(("rows", one, pack(chosen(rows, part == one))) for one in np.unique(part).tolist())
+            yield parcels(("rows", one, pack(chosen(rows, part == one))) for one in np.unique(part).tolist())
 
     return fetch
 
@@ -190,7 +192,7 @@ def verifier(threshold: float) -> Pass:
 
     def verify(batches: Batches) -> Batches:
         tables, found = [], []
-        for kind, payload in _payloads(batches):
+        for kind, payload in payloads(batches):
             if kind == "rows":
                 tables.append(unpack(payload))
             else:
@@ -224,9 +226,9 @@ def settler(batches: Batches) -> Batches:
 
 def crowd_addresses(batches: Batches) -> Batches:
     """From parcels of crowds to those of the rows that are wanted for them, labelled by their crowd."""
-    for _, payload in _payloads(batches):
+    for _, payload in payloads(batches):
         crowd, rows = _matrix(payload, 2, np.int64)
-        yield _parcels(_wanted(rows, crowd))
+        yield parcels(_wanted(rows, crowd))
 
 
 def crowd_fetcher(seq: int) -> Pass:

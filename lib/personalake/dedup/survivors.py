@@ -115,6 +115,31 @@ def settle(pairs: DataFrame, stage: Stage, small: int = SMALL, name: str = "sett
     return found.select("id", "address", F.col("best.better_id").alias("kept_id"), "best.similarity")
 
 
+def settle_with_crowds(
+    pairs: DataFrame, members: DataFrame, compared: Callable[[DataFrame], DataFrame], stage: Stage
+) -> DataFrame:
+    """Return what `settle` says of all pairs, of which those within crowds are found as they are needed.
+
+    ``members`` (crowd, rank, id, …) are the rows in crowds, of which *compared* makes as few pairs as will do: the
+    columns of `PAIRS` and their ``crowd``. They suffice unless the row for which another one was dropped there is
+    itself dropped, for a row outside of the crowd. Then those of the crowd that are kept now are compared again, until
+    no new pair turns up: no two kept rows are a pair, so what is kept is what all pairs would have kept.
+    """
+    number, found = 1, stage(compared(members), "crowd_pairs_1")
+    while True:
+        every = stage(pairs.unionByName(found.drop("crowd")).distinct(), f"pairs_{number}")
+        dropped = stage(settle(every, stage, name=f"settled_{number}"), f"dropped_{number}")
+        doubtful = found.join(dropped, "id", "left_anti").select("crowd").distinct()
+        if doubtful.isEmpty():
+            return dropped
+        number += 1
+        rest = members.join(dropped, "id", "left_anti").join(doubtful, "crowd", "left_semi")
+        more = stage(compared(rest), f"crowd_pairs_{number}")
+        if more.isEmpty():
+            return dropped
+        found = found.unionByName(more)
+
+
 def _dropped_at_once(pairs: DataFrame) -> DataFrame:
     """The rows that repeat one which no undecided row is better than."""
     contested = pairs.select(F.col("id").alias("better_id"))

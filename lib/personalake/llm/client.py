@@ -45,9 +45,7 @@ class Endpoint(BaseModel):
     tokens_per_minute: float | None
 
     @classmethod
-    def all_of(
-        cls, settings: LlmSettings, offline_url: str, others: Sequence[EndpointSettings] = ()
-    ) -> list[Endpoint]:
+    def all_of(cls, settings: LlmSettings, offline_url: str, others: Sequence[EndpointSettings] = ()) -> list[Endpoint]:
         """The endpoints of *settings*, or *others* instead; the embedded one is at *offline_url*, once it runs."""
         return [
             cls(
