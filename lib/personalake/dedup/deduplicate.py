@@ -86,7 +86,7 @@ def deduplicate(new: DataFrame, hub: DataFrame | None, family: Family, seq: int,
     duplicates = stage(found.withColumn("method", how), "duplicates")
     counts = {row["method"]: int(row["count"]) for row in duplicates.groupBy("method").count().collect()}
     told = duplicates.select("id", "kept_id", "method", "similarity")
-    return Deduplicated(told, _remaining(fresh, duplicates), count, counts)
+    return Deduplicated(told, remaining(fresh, duplicates), count, counts)
 
 
 def _candidates(fresh: DataFrame, hub: DataFrame | None, keys: int, parts: int, seq: int) -> DataFrame:
@@ -185,9 +185,7 @@ def _with_copies(classes: DataFrame, dropped: DataFrame) -> DataFrame:
     return dropped.select("id", "address", "kept_id", "similarity").unionByName(spoken)
 
 
-def _remaining(fresh: DataFrame, duplicates: DataFrame) -> DataFrame:
-    """The blocks without the rows that are dropped."""
-    gone = duplicates.groupBy(passes.block_column("address").alias("block")).agg(
-        F.collect_list("address").alias("gone")
-    )
-    return fresh.join(gone, "block", "left").mapInArrow(passes.row_remover, BLOCK)
+def remaining(known: DataFrame, gone: DataFrame) -> DataFrame:
+    """Return blocks without the rows at each ``address`` of *gone*; a block that has no other isn't among them."""
+    lists = gone.groupBy(passes.block_column("address").alias("block")).agg(F.collect_list("address").alias("gone"))
+    return known.join(lists, "block", "left").mapInArrow(passes.row_remover, BLOCK)

@@ -267,6 +267,14 @@ def crowd_settler(threshold: float) -> Pass:
     return settle
 
 
+def row_placer(batches: Batches) -> Batches:
+    """From blocks to the id and the address of each of their rows."""
+    for batch in batches:
+        for number, rows in zip(batch.column("block").to_pylist(), batch.column("rows"), strict=True):
+            ids = unpack(rows).column("id")
+            yield pa.RecordBatch.from_arrays([ids, pa.array(blocks.addresses(number, len(ids)))], ["id", "address"])
+
+
 def row_remover(batches: Batches) -> Batches:
     """From blocks with the addresses of rows that are gone to blocks of the others; a block without any goes, too."""
     for batch in batches:
