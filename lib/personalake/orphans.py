@@ -16,12 +16,12 @@ from pyspark.sql import functions as F
 
 from personalake import amend
 from personalake.amend import Change
+from personalake.compare import Known, check_family, compare_personas, known_vectors, persona_family
 from personalake.dedup import passes
-from personalake.dedup.deduplicate import deduplicate, remaining
+from personalake.dedup.deduplicate import remaining
 from personalake.inputs import Inputs
 from personalake.runs import Run
 from personalake.stage_record import StageRecord
-from personalake.stages import check_family, persona_family, table_rows
 from personalake.store import Store
 
 _BLOCK = ("block", "count", "keys", "rows")
@@ -99,7 +99,7 @@ def _of_personas(run: Run, inputs: Inputs, gone: DataFrame) -> _Part | None:
     if not n_kept + n_dropped + n_orphans:
         return None
     index = _index(store, "persona", gone)
-    settled = _settled(run, inputs, _unsettled(run, gone, orphans), index.left)
+    settled = _settled(run, inputs, _unsettled(run, gone, orphans), index.left, gone)
     made = settled.rows
     keys = made["hub_keys"].unionByName(index.made) if made else index.made
     deletes = (
@@ -155,20 +155,23 @@ def _unsettled(run: Run, gone: DataFrame, orphans: DataFrame) -> DataFrame:
     return run.store.stage(found.drop("seq"), "unsettled")
 
 
-def _settled(run: Run, inputs: Inputs, personas: DataFrame, known: DataFrame) -> _Settled:
-    """Compare *personas* with each other and the blocks *known*; those that repeat nobody enter the hub."""
+def _settled(run: Run, inputs: Inputs, personas: DataFrame, blocks: DataFrame, gone: DataFrame) -> _Settled:
+    """Compare *personas* with each other and what is left of the hub; those that repeat nobody enter it."""
     if personas.isEmpty():
         return _Settled()
     store = run.store
-    family = persona_family(store, inputs.settings)
-    check_family(store.read("hub_keys").where("kind = 'persona'"), family, "persona")
+    check_family(store.read("hub_keys").where("kind = 'persona'"), persona_family(store, inputs.settings), "persona")
+    known = Known(blocks)
+    if inputs.settings.dedup.embedding is not None:
+        named = gone.withColumnRenamed("id", "persona_id")
+        left = (store.read(name).join(named, "persona_id", "left_anti") for name in ("hub", "hub_vectors"))
+        known = Known(blocks, *known_vectors(run, inputs, *left))
     texts = personas.selectExpr("persona_id AS id", "text", "quality")
-    found = deduplicate(texts, known, family, run.seq, store.stager("orphans"))
-    made = table_rows(found, family, "persona")
-    repeats = made["duplicates"].selectExpr("id AS persona_id")
-    dropped = sum(found.counts.values())
+    found = compare_personas(run, inputs, texts, known, "orphans")
+    run.close(*found.asked)
+    repeats = found.rows["duplicates"].selectExpr("id AS persona_id")
     hub = personas.join(repeats, "persona_id", "left_anti")
-    return _Settled({"hub": hub, **made}, found.rows - dropped, dropped)
+    return _Settled({"hub": hub, **found.rows}, found.total - found.repeats, found.repeats)
 
 
 def _of_pages(run: Run, gone: DataFrame) -> _Part | None:

@@ -1,6 +1,7 @@
 """`personalake dedup --rebuild`: all personas compared anew under today's settings, and the hub corrected by it.
 
-What synthesis has written for a persona that leaves the hub stays: rows are written once. It pays nothing.
+What synthesis has written for a persona that leaves the hub stays: rows are written once. It pays for nothing but the
+vectors of personas that have none yet, where the settings want them.
 """
 
 from __future__ import annotations
@@ -12,14 +13,13 @@ from pyspark.sql import DataFrame, SparkSession
 
 from personalake import amend
 from personalake.amend import Change, Prepared
-from personalake.dedup.deduplicate import deduplicate
+from personalake.compare import Known, compare_personas, persona_family
 from personalake.errors import InputError
 from personalake.inputs import Inputs
 from personalake.pipeline import execute
 from personalake.runs import Run
 from personalake.shown import Shown
 from personalake.stage_record import StageRecord
-from personalake.stages import persona_family, table_rows
 
 _PERSONA = "kind = 'persona'"
 
@@ -41,21 +41,24 @@ def prepare(run: Run, *, inputs: Inputs) -> Prepared:
     store, family, through = run.store, persona_family(run.store, inputs.settings), run.through("dedup")
     personas = store.read("personas")
     texts = personas.selectExpr("persona_id AS id", "text", "quality")
-    found = deduplicate(texts, None, family, run.seq, store.stager("rebuild"))
-    if not found.rows:
+    found = compare_personas(run, inputs, texts, Known(), "rebuild")
+    if not found.total:
         raise InputError("no persona to compare", where=store.address, cure="`personalake run` brings some")
-    made = table_rows(found, family, "persona")
+    run.close(*found.asked)
+    made = found.rows
     changes = [*_of_hub(run, personas, made["duplicates"]), *_of_duplicates(run, made["duplicates"])]
-    changes += _of_keys(run, made["hub_keys"])
+    changes += [*_of_keys(run, made["hub_keys"]), *_of_vectors(run, made.get("hub_vectors"))]
     # What a run that was cut off has landed is in no count yet.
     before, new = store.read("hub", until_seq=through).count() if through else 0, run.fresh("personas", "dedup").count()
-    kept = found.rows - sum(found.counts.values())
+    kept = found.total - found.repeats
     record = StageRecord("dedup")
     record.add(items=new, accepted=kept - before, duplicates=new - (kept - before))
     amend.plan(run, "dedup --rebuild", changes, {"dedup": record}, {"dedup": run.seq})
     amend.carry_out(run, own=True)
-    told = {"personas": found.rows, "hub_before": before, "hub": kept, "family": family.name}
-    text = f"{found.rows:,} personas compared by {family.name}: {kept:,} in the hub, {before:,} before"
+    told = {"personas": found.total, "hub_before": before, "hub": kept, "family": family.name}
+    told |= {"semantic": found.told} if found.told else {}
+    how = f"{family.name}, then by their vectors ({found.told})" if found.told else family.name
+    text = f"{found.total:,} personas compared by {how}: {kept:,} in the hub, {before:,} before"
     return Prepared((), {"rebuilt": told}, text)
 
 
@@ -83,3 +86,15 @@ def _of_keys(run: Run, keys: DataFrame) -> list[Change]:
     """All of the old blocks go; those of this run have other numbers."""
     old = run.store.read("hub_keys").where(_PERSONA).select("kind", "block")
     return [Change("hub_keys", "delete", old), Change("hub_keys", "append", keys)]
+
+
+def _of_vectors(run: Run, vectors: DataFrame | None) -> list[Change]:
+    """Those of another model go, and those of personas that aren't kept; all, where none are compared by now."""
+    old = run.store.read("hub_vectors").select("persona_id", "model")
+    if vectors is None:
+        return [Change("hub_vectors", "delete", old)]
+    key = ["persona_id", "model"]
+    return [
+        Change("hub_vectors", "delete", old.join(vectors.select(*key), key, "left_anti")),
+        Change("hub_vectors", "append", vectors.join(old, key, "left_anti")),
+    ]

@@ -11,7 +11,7 @@ import datetime as dt
 import functools
 import json
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
@@ -208,12 +208,18 @@ class Run:
         return self.store.spark.createDataFrame(values, schema)
 
     def land_outcomes(
-        self, records: Mapping[str, StageRecord], outcomes: Mapping[str, DataFrame], spent: Mapping[str, Spent]
-    ) -> None:
+        self,
+        records: Mapping[str, StageRecord],
+        outcomes: Mapping[str, DataFrame],
+        spent: Mapping[str, Spent],
+        *,
+        later: Collection[str] = (),
+    ) -> dict[str, DataFrame]:
         """Land the outcome rows of paid steps, and count each in its stage's record.
 
         *outcomes* has the rows by the table of those that were accepted, with their `stage`; the others go to
-        `rejects` and `pending`.
+        `rejects` and `pending`. Returns the accepted rows by table; those of the tables *later* are the caller's to
+        land.
         """
         landed = {table: self.store.stage(rows, f"{table}-outcomes") for table, rows in outcomes.items()}
         told = [rows.drop("item").withColumn("table", F.lit(table)) for table, rows in landed.items()]
@@ -231,10 +237,12 @@ class Run:
             record.message = own.stopped or record.message
             self.warnings += [each for each in sorted(own.warnings) if each not in self.warnings]
         made = {table: rows.where(rows["kind"] == ACCEPTED).select("item.*") for table, rows in landed.items()}
-        made["rejects"] = self.rejects(every)
+        filled -= set(later)
         if filled:
-            self.append({table: rows for table, rows in made.items() if table in filled}, list(records))
+            rows = {**made, "rejects": self.rejects(every)}
+            self.append({table: rows[table] for table in filled}, list(records))
         self._keep_pending(every, records)
+        return made
 
     def _count(self, records: Mapping[str, StageRecord], rows: DataFrame) -> set[str]:
         """Count outcome rows by what became of them, and what was paid in vain by its cause.

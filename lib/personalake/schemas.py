@@ -75,7 +75,7 @@ def arrow_fields(columns: Iterable[Column]) -> list[tuple[str, pa.DataType]]:
 
     types = {
         "string": pa.string(), "long": pa.int64(), "int": pa.int32(), "double": pa.float64(),
-        "timestamp": pa.timestamp("us", tz="UTC"), "array<string>": pa.list_(pa.string()),
+        "binary": pa.binary(), "timestamp": pa.timestamp("us", tz="UTC"), "array<string>": pa.list_(pa.string()),
         "map<string,string>": pa.map_(pa.string(), pa.string()),
     }  # fmt: skip
     return [(column.name, types[column.type]) for column in columns]
@@ -305,13 +305,13 @@ HUB_KEYS = Table(
 
 HUB_VECTORS = Table(
     "hub_vectors",
-    "vector of a kept persona and the cells that it lies in",
+    "vector of a kept persona, which lets a new one be compared with it by what they mean",
     ("persona_id", "model"),
     (
         _required("persona_id", "string", "the kept persona"),
         _required("model", "string", "embedding model"),
-        _required("vector", "array<float>", "unit vector"),
-        _required("cells", "array<int>", "its nearest cells"),
+        _required("dimensions", "int", "numbers in the vector"),
+        _required("vector", "binary", "unit vector in half precision, little-endian"),
         _SEQ,
     ),
 )

@@ -241,6 +241,47 @@ class InferSettings(_Group):
     max_chars: int = Field(600, ge=30, description="A longer persona is refused (`too_long`).")
 
 
+class EmbeddingSettings(_Group):
+    """Personas that say the same in other words, by the cosine of their vectors."""
+
+    model: str | None = Field(
+        None, min_length=1, description="Embedding model of the endpoint, which is asked for the vectors."
+    )
+    path: str | None = Field(
+        None,
+        min_length=1,
+        description="Folder of a sentence-transformers model on every worker, which makes the vectors instead.",
+    )
+    threshold: float = Field(
+        0.9,
+        gt=0,
+        le=1,
+        description="Cosine from which a persona is a repeat; 0.5 makes a strict hub, in which all are compared with "
+        "those that are kept.",
+    )
+    recall: float = Field(
+        0.99, gt=0, lt=1, description="Share of pairs at the threshold that must be found; decides the cells."
+    )
+    inputs: int = Field(32, ge=1, le=2048, description="Texts of one request; some servers take 32 at most.")
+    endpoint: EndpointSettings | None = Field(
+        None, description="Who is asked for vectors, where not the endpoint that writes."
+    )
+    extra_body: dict[str, Any] = Field(
+        default_factory=dict, description="More request parameters, such as `dimensions`."
+    )
+
+    @model_validator(mode="after")
+    def _one_source(self) -> EmbeddingSettings:
+        if bool(self.model) == bool(self.path):
+            raise ValueError("give either `model` or `path`")
+        return self
+
+    @property
+    def name(self) -> str:
+        """What `hub_vectors` calls the model."""
+        return self.model or str(self.path).rstrip("/").rsplit("/", 1)[-1]
+
+
 class DedupSettings(_Group):
     """Which personas, and which pages, count as repeats."""
 
@@ -264,6 +305,14 @@ class DedupSettings(_Group):
         "pages only.",
     )
     page_shingle: int = Field(5, ge=1, le=20, description="Tokens in such a run.")
+    embedding: EmbeddingSettings | None = Field(
+        None, description="Compare personas by vectors as well, behind their tokens; null: by tokens alone."
+    )
+
+    @property
+    def asks(self) -> bool:
+        """Whether an endpoint is asked for vectors."""
+        return self.embedding is not None and self.embedding.model is not None
 
 
 class TaskTarget(_Group):

@@ -13,20 +13,15 @@ from pyspark.sql import functions as F
 
 from personalake import __version__, own_personas, personas
 from personalake.asking import infer_ask, pages_to_infer, stage_name
+from personalake.compare import compare_pages, compare_personas, known_personas
 from personalake.corpus import ingest as corpus
 from personalake.corpus.files import CorpusFile
-from personalake.dedup.deduplicate import Deduplicated, deduplicate
-from personalake.dedup.family import Family
-from personalake.dedup.saved import saved_family, saved_page_family
-from personalake.errors import StoreError
 from personalake.export import About, write_chat
 from personalake.inputs import Inputs
 from personalake.rounds import Rounds
-from personalake.runs import INDEXED, Run
+from personalake.runs import Run
 from personalake.schemas import DOCUMENTS, PERSONAS, Table
-from personalake.settings import Settings
 from personalake.stage_record import StageRecord
-from personalake.store import Store
 from personalake.synthesis.tasks import Task
 from personalake.work import absolute
 
@@ -81,69 +76,19 @@ def _read(
     near = 0
     if table is DOCUMENTS and inputs.settings.dedup.page_threshold is not None:
         texts = kept.select(F.col("doc_id").alias("id"), "text", F.lit(None).cast("double").alias("quality"))
-        found, compared = _compared(run, stage, texts, page_family(store, inputs.settings))
-        repeats = compared["duplicates"].selectExpr(f"id AS {key}")
+        compared = compare_pages(run, inputs, texts)
+        repeats = compared.rows["duplicates"].selectExpr(f"id AS {key}")
         made[table.name] = kept.join(repeats, key, "left_anti")
         # Where a near-copy was seen, under an id of its own; `duplicates` names the page that is kept for it.
         places = kept.join(repeats, key, "left_semi").select(key, "url", "path", "offset")
         made["sightings"] = again.unionByName(places)
-        made |= compared
-        near = sum(found.counts.values())
+        made |= compared.rows
+        near = compared.repeats
     run.append(made, [stage])
     counts = corpus.files_seen(rows).selectExpr("sum(pages) AS pages", "sum(refused) AS refused").collect()[0]
     fresh, pages, bad = kept.count() - near, int(counts["pages"]), int(counts["refused"])
     record.add(items=pages + bad, accepted=fresh, duplicates=pages - fresh, item_rejects=bad)
     run.close(record)
-
-
-def _compared(run: Run, stage: str, fresh: DataFrame, family: Family) -> tuple[Deduplicated, dict[str, DataFrame]]:
-    """What became of *fresh* (id, text, quality), and the rows of `duplicates` and `hub_keys` that it makes.
-
-    Raises :class:`StoreError` where what was kept so far was kept by another family.
-    """
-    store, kind, through = run.store, INDEXED[stage], run.through(stage)
-    known = None
-    if through:
-        known = store.read("hub_keys", until_seq=through).where(F.col("kind") == kind)
-        check_family(known, family, kind)
-    found = deduplicate(fresh, known, family, run.seq, store.stager(stage))
-    return found, table_rows(found, family, kind)
-
-
-def table_rows(found: Deduplicated, family: Family, kind: str) -> dict[str, DataFrame]:
-    """The rows of `duplicates` and `hub_keys` that a comparison of rows of this *kind* makes."""
-    return {
-        "duplicates": found.duplicates.withColumn("kind", F.lit(kind)),
-        "hub_keys": found.keys.withColumn("kind", F.lit(kind)).withColumn("family", F.lit(family.name)),
-    }
-
-
-def check_family(known: DataFrame, family: Family, kind: str) -> None:
-    """Raise :class:`StoreError` where blocks of *known* were made by another family than *family*."""
-    others = known.where(F.col("family") != family.name).select("family").limit(1).collect()
-    if others:
-        raise StoreError(
-            f"{kind}s were compared by {others[0]['family']!r} so far, the settings say {family.name!r}",
-            where="dedup",
-            cure=_FAMILY_CURES[kind],
-        )
-
-
-_FAMILY_CURES = {
-    "persona": "`personalake dedup --rebuild` compares all of them anew; or set it back",
-    # The texts of pages that went are not kept, so there is nothing to compare anew.
-    "page": "set it back, or drop equal pages only with `dedup.page_threshold=null`",
-}
-
-
-def persona_family(store: Store, settings: Settings) -> Family:
-    """How personas are compared in this store."""
-    return saved_family(store.spark, store.work / "dedup", settings.dedup, settings.seed)
-
-
-def page_family(store: Store, settings: Settings) -> Family:
-    """How pages are compared in this store."""
-    return saved_page_family(store.spark, store.work / "dedup", settings.dedup, settings.seed)
 
 
 def infer(run: Run, inputs: Inputs) -> None:
@@ -173,14 +118,14 @@ def dedup(run: Run, inputs: Inputs) -> None:
     """Compare the new personas with each other and with the hub; keep those that repeat nobody."""
     if not any(run.has_news("dedup", source) for source in ("infer", own_personas.STAGE)):
         return
-    fresh, record, store = run.fresh("personas", "dedup"), StageRecord("dedup"), run.store
+    fresh, record = run.fresh("personas", "dedup"), StageRecord("dedup")
     texts = fresh.selectExpr("persona_id AS id", "text", "quality")
-    found, made = _compared(run, "dedup", texts, persona_family(store, inputs.settings))
-    kept = fresh.drop("seq").join(made["duplicates"].selectExpr("id AS persona_id"), "persona_id", "left_anti")
-    run.append({"hub": kept, **made}, ["dedup"])
-    repeats = sum(found.counts.values())
-    record.add(items=found.rows, accepted=found.rows - repeats, duplicates=repeats)
-    run.close(record)
+    compared = compare_personas(run, inputs, texts, known_personas(run, inputs), "dedup")
+    kept = fresh.drop("seq").join(compared.rows["duplicates"].selectExpr("id AS persona_id"), "persona_id", "left_anti")
+    run.append({"hub": kept, **compared.rows}, ["dedup"])
+    record.message = compared.told
+    record.add(items=compared.total, accepted=compared.total - compared.repeats, duplicates=compared.repeats)
+    run.close(*compared.asked, record)
 
 
 def synthesize(run: Run, inputs: Inputs) -> None:

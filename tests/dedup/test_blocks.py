@@ -12,25 +12,30 @@ from personalake.dedup import blocks as b
 from personalake.dedup.ragged import Ragged
 
 
-def test_an_address_tells_run_block_and_place() -> None:
-    number = next(itertools.islice(b.block_numbers(seq=7, task=3), 5, None))
+def test_an_address_tells_batch_block_and_place() -> None:
+    number = next(itertools.islice(b.block_numbers(batch=7, task=3), 5, None))
     found = b.addresses(number, 4)
     assert b.block_of(found).tolist() == [number] * 4
     assert b.place_of(found).tolist() == [0, 1, 2, 3]
-    assert b.seq_of(found).tolist() == [7] * 4
+    assert b.batch_of(found).tolist() == [7] * 4
 
 
-def test_the_last_numbers_of_the_last_task_and_run_are_still_told_apart() -> None:
-    seq, task = (1 << 18) - 1, (1 << 17) - 1
-    numbers = b.block_numbers(seq, task)
-    last = next(itertools.islice(numbers, (1 << 17) - 1, None))
-    assert b.seq_of(b.addresses(last, b.MOST_ROWS))[-1] == seq
+def test_the_last_numbers_of_the_last_task_and_batch_are_still_told_apart() -> None:
+    batch, task = b.batch_number((1 << 18) - 1, 15), (1 << 15) - 1
+    numbers = b.block_numbers(batch, task)
+    last = next(itertools.islice(numbers, (1 << 15) - 1, None))
+    assert b.batch_of(b.addresses(last, b.MOST_ROWS))[-1] == batch
     assert b.addresses(last, b.MOST_ROWS)[-1] == 2**63 - 1
-    with pytest.raises(OverflowError, match="no block numbers left in task 131071 of run 262143"):
+    with pytest.raises(OverflowError, match="no block numbers left in task 32767 of batch 4194303"):
         next(numbers)
-    for beyond in ((seq + 1, 0), (0, task + 1)):
-        with pytest.raises(OverflowError, match="no block numbers left for task"):
-            next(b.block_numbers(*beyond))
+    with pytest.raises(OverflowError, match="no block numbers left for task"):
+        next(b.block_numbers(0, task + 1))
+
+
+@pytest.mark.parametrize(("seq", "round_"), [(1 << 18, 0), (0, 16)])
+def test_a_run_or_round_beyond_the_last_is_refused(seq: int, round_: int) -> None:
+    with pytest.raises(OverflowError, match="no block numbers left for round"):
+        b.batch_number(seq, round_)
 
 
 def test_blocks_hold_every_row_once_and_none_has_too_many_rows_or_tokens() -> None:

@@ -30,7 +30,7 @@ def _question(model: str = EMBEDDING_MODEL, **more: Any) -> Question:
 
 
 def _requests(texts: list[str], question: Question | None = None) -> list[pa.RecordBatch]:
-    rows = [embeddings._request(str(n), text, question or _question()) for n, text in enumerate(texts)]
+    rows = [embeddings.embedding_request(str(n), text, question or _question()) for n, text in enumerate(texts)]
     names = ("request_key", "body", "est_tokens")
     return [pa.RecordBatch.from_pylist([{"stage": "embed", **{name: row[name] for name in names}} for row in rows])]
 

@@ -23,7 +23,7 @@ BLOCK = "block long, count int, keys binary, rows binary"
 rows of few.
 """
 
-ROW_BITS, _BLOCK_BITS, _TASK_BITS = 11, 17, 17
+ROW_BITS, _BLOCK_BITS, _TASK_BITS, _ROUND_BITS = 11, 15, 15, 4
 MOST_ROWS = 1 << ROW_BITS
 """Rows of a block at most: Spark's Parquet writer looks at its memory once in a hundred records."""
 
@@ -34,16 +34,29 @@ Addresses = npt.NDArray[np.int64]
 """Where rows are: their block's number, then their place in it."""
 
 
-def block_numbers(seq: int, task: int) -> Iterator[int]:
-    """The numbers of the blocks that a task of run *seq* makes, which no other task or run has.
+MOST_ROUNDS = 1 << _ROUND_BITS
 
-    Raises `OverflowError` beyond 131,072 tasks, as many blocks a task, or 262,144 runs.
+
+def batch_number(seq: int, round_: int = 0) -> int:
+    """The number of a batch that run *seq* compares, in its first round or a later one.
+
+    Raises `OverflowError` beyond 262,144 runs, or 16 rounds in one.
     """
-    if seq >> (63 - ROW_BITS - _BLOCK_BITS - _TASK_BITS) or task >> _TASK_BITS:
-        raise OverflowError(f"no block numbers left for task {task} of run {seq}")
-    first = (seq << _TASK_BITS | task) << _BLOCK_BITS
+    if seq >> (63 - ROW_BITS - _BLOCK_BITS - _TASK_BITS - _ROUND_BITS) or round_ >> _ROUND_BITS:
+        raise OverflowError(f"no block numbers left for round {round_} of run {seq}")
+    return seq << _ROUND_BITS | round_
+
+
+def block_numbers(batch: int, task: int) -> Iterator[int]:
+    """The numbers of the blocks that a task makes for *batch*, which no other task or batch has.
+
+    Raises `OverflowError` beyond 32,768 tasks, or as many blocks (of 2,048 rows) a task.
+    """
+    if task >> _TASK_BITS:
+        raise OverflowError(f"no block numbers left for task {task} of batch {batch}")
+    first = (batch << _TASK_BITS | task) << _BLOCK_BITS
     yield from range(first, first + (1 << _BLOCK_BITS))
-    raise OverflowError(f"no block numbers left in task {task} of run {seq}")
+    raise OverflowError(f"no block numbers left in task {task} of batch {batch}")
 
 
 def addresses(block: int, count: int) -> Addresses:
@@ -61,8 +74,8 @@ def place_of(address: Addresses) -> Ints:
     return address & (MOST_ROWS - 1)
 
 
-def seq_of(address: Addresses) -> Ints:
-    """The run that made each row's block."""
+def batch_of(address: Addresses) -> Ints:
+    """The batch that each row's block was made for."""
     return address >> (ROW_BITS + _BLOCK_BITS + _TASK_BITS)
 
 

@@ -43,12 +43,12 @@ class Deduplicated:
     counts: dict[str, int]
 
 
-def deduplicate(new: DataFrame, hub: DataFrame | None, family: Family, seq: int, stage: Stage) -> Deduplicated:
+def deduplicate(new: DataFrame, hub: DataFrame | None, family: Family, batch: int, stage: Stage) -> Deduplicated:
     """Compare ``new`` (id, text, quality) with itself and with the hub's blocks; the hub's rows never change.
 
-    ``id`` is unique in ``new``. ``hub`` (columns of ``BLOCK``) was made by the same family in runs before *seq*. Both
-    promises hold for the result: no two kept rows are a found pair, and each dropped row names a kept one at or above
-    the threshold, with their exact similarity.
+    ``id`` is unique in ``new``. ``hub`` (columns of ``BLOCK``) was made by the same family in batches of other numbers
+    than *batch* (``blocks.batch_number``). Both promises hold for the result: no two kept rows are a found pair, and
+    each dropped row names a kept one at or above the threshold, with their exact similarity.
 
     1. Every row gets its tokens and candidate keys; some 2,000 rows are a block.
     2. Rows that share a key are paired: copies with the one that speaks for them, speakers with each other.
@@ -57,15 +57,15 @@ def deduplicate(new: DataFrame, hub: DataFrame | None, family: Family, seq: int,
     5. `settle` says which rows are dropped; those that they speak for go with them.
     """
     rows = new.select("id", rank(F.col("quality")).alias("rank"), "text")
-    fresh = stage(rows.mapInArrow(passes.block_maker(family, seq), BLOCK), "blocks")
+    fresh = stage(rows.mapInArrow(passes.block_maker(family, batch), BLOCK), "blocks")
     count = int(fresh.agg(F.coalesce(F.sum("count"), F.lit(0))).collect()[0][0])
     keys = count * family.keys_a_row
     parts = 1 + keys // _PART
     hub = None if hub is None else hub.select(*fresh.columns)
     known = fresh if hub is None else fresh.unionByName(hub)
-    sorted_out = stage(_candidates(fresh, hub, keys, parts, seq), "candidates")
+    sorted_out = stage(_candidates(fresh, hub, keys, parts, batch), "candidates")
     fetched = _fetched(known, sorted_out.where("kind = 'wanted'"), count).mapInArrow(
-        passes.row_fetcher(seq), passes.PARCEL
+        passes.row_fetcher(batch), passes.PARCEL
     )
     parcels = fetched.unionByName(sorted_out.where("kind = 'pairs'"))
     verifier = passes.verifier(family.threshold)
@@ -73,7 +73,7 @@ def deduplicate(new: DataFrame, hub: DataFrame | None, family: Family, seq: int,
     crowds = sorted_out.where("kind = 'crowd'")
     if not crowds.isEmpty():
         classes, pairs = _classes_and_pairs(verified, stage)
-        members = stage(_members(known, crowds, classes, count, seq), "crowds")
+        members = stage(_members(known, crowds, classes, count, batch), "crowds")
         compared = _crowd_pairs(family.threshold, parts)
         found = _with_copies(classes, settle_with_crowds(pairs, members, compared, stage))
     elif verified.count() > SMALL:
@@ -89,7 +89,7 @@ def deduplicate(new: DataFrame, hub: DataFrame | None, family: Family, seq: int,
     return Deduplicated(told, remaining(fresh, duplicates), count, counts)
 
 
-def _candidates(fresh: DataFrame, hub: DataFrame | None, keys: int, parts: int, seq: int) -> DataFrame:
+def _candidates(fresh: DataFrame, hub: DataFrame | None, keys: int, parts: int, batch: int) -> DataFrame:
     """Parcels of pairs, of crowds, and of the rows that are wanted for either, by the block that has them."""
     entries = fresh.select("block", "keys").mapInArrow(passes.key_sender(parts), passes.PARCEL)
     if hub is not None:
@@ -98,7 +98,7 @@ def _candidates(fresh: DataFrame, hub: DataFrame | None, keys: int, parts: int, 
             sought = fresh.select("keys").coalesce(1).mapInArrow(passes.key_collector, "sought binary")
             known = known.crossJoin(F.broadcast(sought))
         entries = entries.unionByName(known.mapInArrow(passes.key_sender(parts), passes.PARCEL))
-    return to_parts(entries, parts).mapInArrow(passes.pairer(parts, seq, CROWD), passes.PARCEL)
+    return to_parts(entries, parts).mapInArrow(passes.pairer(parts, batch, CROWD), passes.PARCEL)
 
 
 def to_parts(parcels: DataFrame, parts: int) -> DataFrame:
@@ -150,10 +150,10 @@ def _pairs(verified: DataFrame, classes: DataFrame) -> DataFrame:
     )
 
 
-def _members(blocks: DataFrame, crowds: DataFrame, classes: DataFrame, count: int, seq: int) -> DataFrame:
+def _members(blocks: DataFrame, crowds: DataFrame, classes: DataFrame, count: int, batch: int) -> DataFrame:
     """The speakers in each crowd as their leaders, with their tokens."""
     wanted = crowds.mapInArrow(passes.crowd_addresses, passes.PARCEL)
-    found = _fetched(blocks, wanted, count).mapInArrow(passes.crowd_fetcher(seq), passes.MEMBER)
+    found = _fetched(blocks, wanted, count).mapInArrow(passes.crowd_fetcher(batch), passes.MEMBER)
     led = classes.select(F.col("speaker").alias("address"), "leader")
     own = F.struct("rank", "id", "address")
     leader = F.coalesce("leader", own)

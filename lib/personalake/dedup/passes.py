@@ -44,11 +44,11 @@ _ENTRIES = 1 << 20
 """Entries that a task gathers before it packs them by their parts."""
 
 
-def block_maker(family: Family, seq: int) -> Pass:
+def block_maker(family: Family, own: int) -> Pass:
     """From (id, rank, text) to blocks."""
 
     def make(batches: Batches) -> Batches:
-        numbers = blocks.block_numbers(seq, _task())
+        numbers = blocks.block_numbers(own, _task())
         for batch in batches:
             sets = ragged(token_hashes(batch.column("text"), family.shingle))
             yield blocks.blocks(batch.column("id"), batch.column("rank"), sets, family.keys(sets), numbers)
@@ -119,7 +119,7 @@ def _matrix(payload: pa.Scalar, rows: int, dtype: type) -> np.ndarray:
     return np.frombuffer(payload.as_buffer(), dtype=dtype).reshape(rows, -1)
 
 
-def pairer(parts: int, seq: int, crowd: int) -> Pass:
+def pairer(parts: int, own: int, crowd: int) -> Pass:
     """From a part's entries to parcels of its pairs, of its crowds, and of the rows that are wanted for them.
 
     A pair goes to the part of its first row, so that a row which very many repeat goes to as many parts as there are,
@@ -133,7 +133,7 @@ def pairer(parts: int, seq: int, crowd: int) -> Pass:
         whole = np.concatenate(found, axis=1)
         found.clear()
         rows = (whole[2] << np.uint64(1) >> np.uint64(1)).view(np.int64)
-        outcome = candidates(whole, blocks.seq_of(rows) == seq, crowd)
+        outcome = candidates(whole, blocks.batch_of(rows) == own, crowd)
         pairs = np.concatenate([outcome.same, outcome.alike], axis=1)
         part = _part(pairs[0], parts)
         yield parcels(
@@ -162,26 +162,26 @@ def _wanted(rows: Addresses, labels: Ints) -> Iterator[tuple[str, int, bytes]]:
             yield "wanted", int(block[low]), np.stack([rows[low:high], labels[low:high]]).tobytes()
 
 
-def _requests(batches: Batches, seq: int) -> Iterator[tuple[pa.RecordBatch, Addresses, Ints]]:
+def _requests(batches: Batches, own: int) -> Iterator[tuple[pa.RecordBatch, Addresses, Ints]]:
     """For each block of which rows are wanted: the rows, their addresses and their labels, each once.
 
-    Rows that are not of run *seq* are the hub's, and rank before all others.
+    Rows that are not of the batch *own* are the hub's, and rank before all others.
     """
     for batch in batches:
         for lists, one in zip(batch.column("wanted"), batch.column("rows"), strict=True):
             whole = np.concatenate([_matrix(each, 2, np.int64) for each in lists.values], axis=1)
             address, label = distinct_pairs(whole)
             rows = chosen(unpack(one), blocks.place_of(address))
-            ranks = np.where(blocks.seq_of(address) == seq, rows.column("rank").to_numpy(), IN_HUB)
+            ranks = np.where(blocks.batch_of(address) == own, rows.column("rank").to_numpy(), IN_HUB)
             columns = [rows.column("id"), pa.array(ranks), rows.column("tokens"), pa.array(address)]
             yield pa.RecordBatch.from_arrays(columns, ["id", "rank", "tokens", "address"]), address, label
 
 
-def row_fetcher(seq: int) -> Pass:
+def row_fetcher(own: int) -> Pass:
     """From blocks with the lists of what is wanted to parcels of these rows, for each part."""
 
     def fetch(batches: Batches) -> Batches:
-        for rows, _, part in _requests(batches, seq):
+        for rows, _, part in _requests(batches, own):
             yield parcels(("rows", one, pack(chosen(rows, part == one))) for one in np.unique(part).tolist())
 
     return fetch
@@ -231,11 +231,11 @@ def crowd_addresses(batches: Batches) -> Batches:
         yield parcels(_wanted(rows, crowd))
 
 
-def crowd_fetcher(seq: int) -> Pass:
+def crowd_fetcher(own: int) -> Pass:
     """From blocks with the lists of what is wanted to members of crowds."""
 
     def fetch(batches: Batches) -> Batches:
-        for rows, _, crowd in _requests(batches, seq):
+        for rows, _, crowd in _requests(batches, own):
             sets = lists_of(rows, "tokens")
             tokens = pa.array([each.tobytes() for each in np.split(sets.values, sets.starts[1:])], pa.binary())
             columns = [pa.array(crowd), *(rows.column(name) for name in ("address", "id", "rank")), tokens]

@@ -13,7 +13,7 @@ import json
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import pyarrow as pa
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from personalake.llm.models import Price
 
-PATH = "/embeddings"
+PATH: Final = "/embeddings"
 
 
 def embedding_requests(texts: DataFrame, question: Question) -> DataFrame:
@@ -36,12 +36,14 @@ def embedding_requests(texts: DataFrame, question: Question) -> DataFrame:
     def body(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         for batch in batches:
             rows = zip(*(batch.column(name).to_pylist() for name in ("id", "text")), strict=True)
-            yield pa.RecordBatch.from_pylist([_request(id_, text, question) for id_, text in rows], schema=REQUESTS)
+            asked = [embedding_request(id_, text, question) for id_, text in rows]
+            yield pa.RecordBatch.from_pylist(asked, schema=REQUESTS)
 
     return texts.select("id", "text").mapInArrow(body, REQUESTS_DDL)
 
 
-def _request(id_: str, text: str, question: Question) -> dict[str, Any]:
+def embedding_request(id_: str, text: str, question: Question) -> dict[str, Any]:
+    """One row of `requests.REQUESTS`: the vector of *text* asked on behalf of *id_*."""
     role = question.role
     body = {"model": role.model, "input": text, "encoding_format": "base64"}
     body = {**body, **question.abilities.extra_body, **question.extra_body, **role.extra_body}

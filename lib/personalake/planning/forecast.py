@@ -10,6 +10,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from personalake import embed
 from personalake.asking import stage_name
 from personalake.inputs import Inputs
 from personalake.llm.client import Endpoint
@@ -108,7 +109,12 @@ class _Forecaster:
         brought, most = self._personas(asked.known + requests.value)
         keeps = made.keep("personas kept by dedup", self._share("dedup", ("items",), arithmetic.KEPT_OF_PERSONAS))
         own = self._unread("persona", arithmetic.PERSONA_BYTES, own=True).value
-        hub = stand.hub + (stand.fresh_personas + brought + own) * keeps.value
+        new = stand.fresh_personas + brought + own
+        hub = stand.hub + new * keeps.value
+        if embed.STAGE in self._specs:
+            bare = max(0, stand.hub - stand.embedded)
+            asks = Figure(bare + new, keeps.basis, keeps.rows)
+            self._stage(embed.STAGE, Asked(), Need(asks.value, bare + stand.fresh_personas + most + own), asks)
         for task, target in self._inputs.tasks:
             tried = stand.tasks.get(task.task, TaskState()).tried
             widest = stand.hub + stand.fresh_personas + most + own
@@ -178,8 +184,10 @@ class _Forecaster:
         """Add up what a stage sends: the requests that could be built, as they are, and the others, as a usual one."""
         spec = self._specs[stage]
         question, most = spec.question, spec.question.role.max_tokens
+        # Vectors are always asked online.
+        batch = self._batch and stage != embed.STAGE
         price = question.abilities.price and (
-            question.abilities.price.for_batch() if self._batch else question.abilities.price
+            question.abilities.price.for_batch() if batch else question.abilities.price
         )
         reply, output = self._known.replies(stage, spec.reply)
         built = min(float(asked.requests), need.expected)
@@ -190,14 +198,15 @@ class _Forecaster:
         worst = None
         if price is not None:
             counted, longest = asked.worst, spec.worst
-            if self._batch:  # Requests are reckoned at the online price.
+            if batch:  # Requests are reckoned at the online price.
                 counted = price.microusd(asked.size, 0, most * asked.requests)
                 longest = price.microusd(spec.size, 0, most)
             of_longest = counted / asked.requests if asked.requests else longest
             worst = counted + max(0.0, need.worst - asked.requests) * of_longest
         total = arithmetic.microusd(price, prompt, reply.cached_share, need.expected * reply.output)
-        seconds, limit = self._limits.seconds(need.expected, prompt + need.expected * reply.output, reply.latency_s)
-        if self._batch:
+        sends = need.expected / question.inputs
+        seconds, limit = self._limits.seconds(sends, prompt + need.expected * reply.output, reply.latency_s)
+        if batch:
             seconds, limit = (_BATCH_S if need.expected else 0.0), "the Batch API's 24 hours"
         rests = of_built if built == need.expected else of_other
         plan = StagePlan(

@@ -6,9 +6,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from personalake import personas
+from personalake import embed, personas
 from personalake.asking import stage_name
 from personalake.inputs import Inputs
+from personalake.llm.embeddings import embedding_request
 from personalake.llm.models import Question
 from personalake.llm.requests import request
 from personalake.planning import arithmetic
@@ -42,13 +43,16 @@ def questions(inputs: Inputs) -> dict[str, Question]:
     """By stage, what is asked of which model."""
     schema = personas.prompt(inputs.domains).response_schema
     steps = {stage_name(task, step): inputs.question(step.role) for task, _ in inputs.tasks for step in task.steps}
-    return {"infer": inputs.question("infer", "personas", schema), **steps}
+    vectors = {embed.STAGE: embed.question(inputs)} if inputs.settings.dedup.asks else {}
+    return {"infer": inputs.question("infer", "personas", schema), **vectors, **steps}
 
 
 def specs(inputs: Inputs) -> dict[str, Spec]:
     """The stages that pay, in their order."""
     asked = questions(inputs)
     found = [_infer(inputs, asked["infer"])]
+    if embed.STAGE in asked:
+        found.append(_embed(inputs, asked[embed.STAGE]))
     for task, _ in inputs.tasks:
         found += _steps(inputs, task, asked)
     return {spec.stage: spec for spec in found}
@@ -66,6 +70,14 @@ def _infer(inputs: Inputs, question: Question) -> Spec:
     return _spec(
         inputs, "infer", question, asks("x" * round(most * arithmetic.PAGE_OF_MOST)), asks(_WIDEST * most), output
     )
+
+
+def _embed(inputs: Inputs, question: Question) -> Spec:
+    usual, longest = (
+        embedding_request("", text, question)
+        for text in ("x" * _PERSONA_CHARS, _WIDEST * inputs.settings.infer.max_chars)
+    )
+    return _spec(inputs, embed.STAGE, question, usual, longest, 0.0)
 
 
 def _steps(inputs: Inputs, task: Task, asked: Mapping[str, Question]) -> Iterator[Spec]:

@@ -58,6 +58,8 @@ class Standing:
     """Pages among those asked about that only a pilot has read."""
     fresh_personas: int = 0
     hub: int = 0
+    embedded: int = 0
+    """Personas of the hub that have a vector of the model that the settings name."""
     tasks: Mapping[str, TaskState] = field(default_factory=dict)
     unread: Mapping[str, tuple[int, int]] = field(default_factory=dict)
     """By kind of file: how many no run has read, and their bytes."""
@@ -89,6 +91,7 @@ def standing(store: Store, inputs: Inputs, pilot: Store | None) -> Standing:
         piloted=piloted,
         fresh_personas=store.read("personas", after_seq=at.get("dedup", 0)).count(),
         hub=store.read("hub").count(),
+        embedded=_embedded(store, inputs),
         tasks=tasks,
         unread=_unread(store, inputs),
         money=money(store),
@@ -109,6 +112,11 @@ def _unread(store: Store, inputs: Inputs) -> dict[str, tuple[int, int]]:
     new = listed.join(store.read("files_seen").select("path", "size", "stamp"), ["path", "size", "stamp"], "left_anti")
     found = new.groupBy(kind_column(F.col("own")).alias("kind")).agg(F.count("*").alias("files"), F.sum("size"))
     return {row["kind"]: (int(row["files"]), int(row["sum(size)"])) for row in found.collect()}
+
+
+def _embedded(store: Store, inputs: Inputs) -> int:
+    embedding = inputs.settings.dedup.embedding
+    return 0 if embedding is None else store.read("hub_vectors").where(F.col("model") == embedding.name).count()
 
 
 def _task_states(store: Store, inputs: Inputs) -> dict[str, TaskState]:

@@ -12,6 +12,7 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from personalake import __version__
+from personalake.dedup.embedding import METHOD
 from personalake.errors import InputError
 from personalake.llm.journal import TRIED
 from personalake.llm.offline.settings import is_stand_in
@@ -64,8 +65,9 @@ def gather(run: Run, samples: int, status: Status, message: str) -> ReportFacts:
         lambda: _counts(hub, "domain"),
         lambda: _table_sizes(run),
         lambda: store.read("runs").where("stage != 'run'").agg(F.sum("wasted_microusd")).collect()[0][0],
+        lambda: store.read("duplicates").where(F.col("method") == METHOD).count(),
     )
-    stages, models, shown, languages, domains, sizes, wasted = at_once(*queries)
+    stages, models, shown, languages, domains, sizes, wasted, repeats = at_once(*queries)
     return ReportFacts(
         store=store.address,
         run_id=run.run_id,
@@ -84,6 +86,7 @@ def gather(run: Run, samples: int, status: Status, message: str) -> ReportFacts:
         languages=languages,
         domains=domains,
         waste=_waste(run),
+        semantic_dedup=_semantic(run, int(repeats)),
         settings=yaml.safe_dump(run.settings.shaping_rows(), sort_keys=False, allow_unicode=True),
         warnings=tuple(run.warnings),
     )
@@ -110,10 +113,17 @@ def _stages(run: Run) -> list[StageFacts]:
     ]
 
 
+def _semantic(run: Run, repeats: int) -> str:
+    embedding = run.settings.dedup.embedding
+    if embedding is None:
+        return "not run"
+    return f"{repeats:,} repeats at a cosine of {embedding.threshold:g} or more, by vectors of {embedding.name}"
+
+
 def _place(run: Run) -> Any:  # noqa: ANN401 (a sort key)
     tasks = [item.task for item in run.settings.synthesize.tasks]
     writes = run.writing_stages
-    fixed = {"ingest": (0,), "infer": (1,), "import": (2,), "dedup": (3,), TRIED: (5,)}
+    fixed = {"ingest": (0,), "infer": (1,), "import": (2,), "embed": (3, 0), "dedup": (3, 1), TRIED: (5,)}
 
     def place(stage: str) -> tuple[object, ...]:
         if stage in fixed:
@@ -129,6 +139,7 @@ _ROWS = {
     "ingest": ("a record of the corpus", "a page"),
     "infer": ("a page", "a persona"),
     "import": ("a row", "a persona"),
+    "embed": ("a persona", "a vector"),
     "dedup": ("a persona", "a persona"),
     TRIED: ("a persona or example", "an answer"),
 }

@@ -44,6 +44,10 @@ REASONS = {
     "wrong_language": "It is in another language than the one asked for.",
     "instruction_leak": "It repeats the instructions instead of following them.",
     "not_a_persona": "It doesn't describe a person.",
+    # vectors
+    "no_vector": "The reply isn't a vector; the persona is compared by its words alone.",
+    "not_finite": "The vector holds a number that is infinite or none; the persona is compared by its words alone.",
+    "zero_vector": "The vector points nowhere; the persona is compared by its words alone.",
     # examples
     "no_leak": "It recites the persona that should only have shaped it.",
     "no_solution": "The problem gives its own solution away.",
@@ -59,6 +63,7 @@ STAGES = {
     "infer": "asks the model who would write, read, like or dislike each page",
     "import": "takes the personas of your own files as they are",
     "expand": "asks the model who is in close relation to each persona",
+    "embed": "asks an embedding model for the vector of each persona, by which those that mean the same are found",
     "dedup": "keeps one of the personas that say the same",
     "synthesize": "lets the personas write",
     "solve": "lets a model answer what the personas wrote",

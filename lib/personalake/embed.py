@@ -1,0 +1,119 @@
+"""The vectors of personas: asked of the endpoint, each text once and for all, or made by a model on the workers.
+
+A text that gets none, since the endpoint refuses it or sends what is no direction, is in `rejects`; its persona is
+compared by its tokens alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
+
+from personalake.accept import Reading, Refusal, outcomes
+from personalake.dedup.survivors import Stage
+from personalake.dedup.vectors import NoVectorError, of_reply
+from personalake.errors import StoreError
+from personalake.inputs import Inputs
+from personalake.llm.complete import Ask
+from personalake.llm.embeddings import PATH, embedding_requests
+from personalake.llm.models import Question
+from personalake.runs import Run
+from personalake.schemas import HUB_VECTORS
+from personalake.settings import EmbeddingSettings, RoleSettings, Settings
+from personalake.stage_record import StageRecord
+
+STAGE = "embed"
+
+
+def question(inputs: Inputs) -> Question:
+    """What is asked of the embedding model that the settings name."""
+    embedding = inputs.settings.dedup.embedding
+    if embedding is None or embedding.model is None:
+        raise ValueError("no embedding model is asked")
+    role = RoleSettings.model_validate({"model": embedding.model, "extra_body": embedding.extra_body})
+    return Question(
+        label=embedding.model,
+        # A vector has no tokens.
+        role=role.model_copy(update={"max_tokens": 0}),
+        abilities=inputs.models.of(embedding.model),
+        extra_body=inputs.settings.llm.extra_body,
+        path=PATH,
+        inputs=embedding.inputs,
+        endpoint=embedding.endpoint,
+    )
+
+
+def vectors(run: Run, inputs: Inputs, texts: DataFrame, record: StageRecord, stage: Stage) -> DataFrame:
+    """The vectors (id, vector) of *texts* (id, text), all of one dimension, for those that have one.
+
+    What was asked is counted in *record*, which is the caller's to close. Raises :class:`DeferredError` where some have
+    to wait, and :class:`StoreError` where vectors are of two dimensions.
+    """
+    embedding = inputs.settings.dedup.embedding
+    if embedding is None:
+        raise ValueError("no embedding is set")
+    found = _made(texts, embedding) if embedding.path else _asked(run, inputs, texts, record)
+    found = stage(found, "vectors")
+    width = F.octet_length("vector")
+    widths = found.agg(F.min(width).alias("least"), F.max(width).alias("most")).collect()[0]
+    if widths["least"] != widths["most"]:
+        raise StoreError(
+            f"vectors of {widths['least'] // 2} and of {widths['most'] // 2} dimensions came from {embedding.name}",
+            where="dedup.embedding",
+            cure="name a model, and in extra_body what else decides their dimension, so that all have the same",
+        )
+    return found
+
+
+def _asked(run: Run, inputs: Inputs, texts: DataFrame, record: StageRecord) -> DataFrame:
+    model = question(inputs)
+    refused = run.store.read("rejects").where(F.col("stage") == STAGE)
+    # What was refused once is on record, and would be again.
+    known = refused.select("request_key", F.col("input_key").alias("origin_id"))
+    requests = embedding_requests(texts, model).join(known, ["request_key", "origin_id"], "left_anti")
+    answers, spent = run.completer.complete([Ask(STAGE, requests, model)])
+    read = outcomes(answers, _reader(str(model.role.model)), HUB_VECTORS).withColumn("stage", F.lit(STAGE))
+    found = run.land_outcomes({STAGE: record}, {"hub_vectors": read}, spent, later=["hub_vectors"])["hub_vectors"]
+    if record.counts["deferred"]:
+        run.close(record)
+    return found.selectExpr("persona_id AS id", "vector")
+
+
+def _reader(model: str) -> Any:  # noqa: ANN401 (accept.Read)
+    def read(answer: Mapping[str, Any]) -> Reading:
+        try:
+            vector = of_reply(answer["reply"])
+        except NoVectorError as error:
+            return Reading(Refusal(error.reason, str(error)))
+        row = {"persona_id": answer["origin_id"], "model": model, "dimensions": len(vector) // 2, "vector": vector}
+        return Reading(items=[(0, row)])
+
+    return read
+
+
+def _made(texts: DataFrame, embedding: EmbeddingSettings) -> DataFrame:
+    from personalake.dedup.local_model import encoder  # noqa: PLC0415 (only where it is wanted)
+
+    return texts.select("id", "text").mapInArrow(encoder(str(embedding.path)), "id string, vector binary")
+
+
+def rows(vectors: DataFrame, model: str) -> DataFrame:
+    """Vectors (id, vector) as rows of `hub_vectors`."""
+    dimensions = (F.octet_length("vector") / 2).cast("int").alias("dimensions")
+    return vectors.select(F.col("id").alias("persona_id"), F.lit(model).alias("model"), dimensions, "vector")
+
+
+def check_model(known: DataFrame, settings: Settings) -> None:
+    """Raise :class:`StoreError` where the vectors *known* are of another model than *settings* name."""
+    embedding = settings.dedup.embedding
+    name = "" if embedding is None else embedding.name
+    others = known.where(F.col("model") != name).select("model").limit(1).collect()
+    if others:
+        raise StoreError(
+            f"personas were compared by vectors of {others[0]['model']!r} so far, the settings say {name!r}",
+            where="dedup.embedding",
+            cure="`personalake dedup --rebuild` asks for all of them anew; or set it back",
+        )
