@@ -3,6 +3,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from pydantic import ValidationError
 
 from personalake.api_key import resolve_api_key
 from personalake.errors import SettingsError
@@ -112,3 +113,18 @@ def test_a_key_is_found_in_the_environment_or_in_a_file_and_its_absence_names_th
         resolve_api_key(ApiKeySettings(env="K", file=None), {"K": " "})
     with pytest.raises(SettingsError, match="cannot be read"):
         resolve_api_key(ApiKeySettings(env=None, file=str(tmp_path / "none")), {})
+
+
+def test_who_is_asked_for_vectors_and_with_which_headers_is_kept_in_no_run() -> None:
+    endpoint = {"base_url": "http://host/v1", "headers": {"api-key": "secret"}}
+    embedding = {"model": "some-model", "endpoint": endpoint}
+    settings = Settings.model_validate({"store": {"path": "lake"}, "dedup": {"embedding": embedding}})
+    kept = settings.shaping_rows()["dedup"]["embedding"]
+    assert kept["model"] == "some-model"
+    assert not {"endpoint", "inputs"} & kept.keys()
+
+
+@pytest.mark.parametrize("embedding", [{}, {"model": "one", "path": "/two"}])
+def test_vectors_come_from_an_endpoint_or_from_a_folder(embedding: dict[str, str]) -> None:
+    with pytest.raises(ValidationError, match="give either `model` or `path`"):
+        Settings.model_validate({"store": {"path": "lake"}, "dedup": {"embedding": embedding}})

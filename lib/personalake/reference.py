@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
-from typing import Any, get_args
+from typing import Any, get_args, get_origin
 
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
@@ -57,7 +57,7 @@ def _inner(field: FieldInfo) -> tuple[type[BaseModel], str] | None:
         return annotation, ""
     for inner in get_args(annotation):
         if isinstance(inner, type) and issubclass(inner, BaseModel):
-            return inner, "[]" if getattr(annotation, "__origin__", None) is list else ".NAME"
+            return inner, {list: "[]", dict: ".NAME"}.get(get_origin(annotation), "")
     return None
 
 

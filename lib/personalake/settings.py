@@ -388,9 +388,11 @@ class Settings(_Group):
             "requests_per_minute", "tokens_per_minute", "max_attempts", "timeout_s", "patience_s", "max_reply_bytes",
             "wave_rows", "commit_rows", "flush_s", "flush_rows", "batch_rows", "batch_wait_s", "batch_poll_s",
         }  # fmt: skip
-        return self.model_dump(
-            mode="json", by_alias=True, exclude={"store": True, "spark": True, "report": True, "llm": how_fast}
-        )
+        left_out: dict[str, Any] = {
+            "store": True, "spark": True, "report": True, "llm": how_fast,
+            "dedup": {"embedding": {"endpoint", "inputs"}},
+        }  # fmt: skip
+        return self.model_dump(mode="json", by_alias=True, exclude=left_out)
 
     @property
     def hash(self) -> str:
