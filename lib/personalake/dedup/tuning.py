@@ -17,7 +17,7 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from personalake.dedup.blocks import MOST_ROWS, set_prints
-from personalake.dedup.candidates import candidates, entries
+from personalake.dedup.candidates import candidates, distinct_pairs, entries
 from personalake.dedup.crowds import witnesses
 from personalake.dedup.deduplicate import CROWD
 from personalake.dedup.family import Family
@@ -215,11 +215,14 @@ def _compared(sets: Ragged, family: Family) -> Cost:
     outcome = candidates(held, np.ones(held.shape[1], dtype=bool), CROWD)
     left, right = outcome.alike
     shared = intersections(sets, left, right)
-    good = int(repeats(shared, sets.counts[left] + sets.counts[right] - shared, family.threshold).sum())
+    good = outcome.alike[:, repeats(shared, sets.counts[left] + sets.counts[right] - shared, family.threshold)]
+    settled = [good]
     for crowd in np.unique(outcome.crowds[0]):
         members = np.sort(outcome.crowds[1][outcome.crowds[0] == crowd])
         some = sets.take(members)
-        held_sets = [frozenset(one.tolist()) for one in np.split(some.values, some.starts[1:])]
-        good += len(witnesses(held_sets, 0, family.threshold))
+        crowded = [frozenset(one.tolist()) for one in np.split(some.values, some.starts[1:])]
+        gone = np.array(witnesses(crowded, 0, family.threshold), dtype=np.int64).reshape(-1, 2)
+        settled.append(members[gone[:, ::-1].T])
+    found = distinct_pairs(np.concatenate(settled, axis=1)).shape[1]
     seconds = time.perf_counter() - began
-    return Cost(len(keys.values), len(left), good, len(np.unique(outcome.crowds[1])), seconds)
+    return Cost(len(keys.values), len(left), found, len(np.unique(outcome.crowds[1])), seconds)
