@@ -27,7 +27,7 @@ run: setup ## the whole pipeline on the bundled pages, or on CORPUS=path; ARGS=.
 	@$(WITH_JAVA) .venv/bin/personalake run --config conf/local.yaml \
 	    $(if $(CORPUS),--set "corpus.paths=[\"$$CORPUS\"]" corpus.licence=null) $(ARGS)
 
-test: setup ## the tests, without the long ones; ARGS=... for pytest's options
+test: setup .venv/notebooks ## the tests, without the long ones; ARGS=... for pytest's options
 	@$(WITH_JAVA) $(PY) -m pytest -n 2 --dist loadfile --no-loadscope-reorder $(ARGS) $(if $(PYTEST_STATUS),; echo $$? >"$(PYTEST_STATUS)")
 
 lint: setup ## ruff and mypy
@@ -73,6 +73,11 @@ java: | .venv/made
 # Java first: where there is none, that is better known before the long step.
 .venv/installed: .venv/made pyproject.toml constraints.txt | java
 	@sh .make/packages.sh .venv
+	@touch $@
+
+# What only the notebooks' tests need: a run shall not wait for it.
+.venv/notebooks: .venv/installed
+	@sh .make/packages.sh .venv notebooks
 	@touch $@
 
 .jars/resolved: .venv/installed | java

@@ -47,6 +47,11 @@ class Bands:
     r: int
     recall: float
 
+    def finds(self, similarity: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+        """The probability that pairs of each similarity share a band, and so are found."""
+        probability: npt.NDArray[np.float64] = 1.0 - (1.0 - similarity**self.r) ** self.b
+        return probability
+
 
 def signatures(sets: Ragged, coefficients: Coefficients) -> npt.NDArray[np.int32]:
     """Return the MinHash signatures of sets of 64-bit token hashes: ``(sets, tables)``.
@@ -82,6 +87,12 @@ def _hashes(distinct: npt.NDArray[np.int64], coefficients: Coefficients) -> npt.
     return result
 
 
+def bands_of(r: int, threshold: float, tables: int) -> Bands:
+    """Return as many bands of ``r`` rows as ``tables`` has room for."""
+    b = tables // r
+    return Bands(b, r, 1.0 - (1.0 - threshold**r) ** b)
+
+
 def choose_bands(threshold: float, recall: float, tables: int) -> Bands:
     """Return the bands that find at least the share ``recall`` of pairs at ``threshold`` with the fewest candidates.
 
@@ -90,12 +101,11 @@ def choose_bands(threshold: float, recall: float, tables: int) -> Bands:
     ``tables`` has room for are used. Raises `SettingsError` where even bands of one row find less.
     """
     for r in range(tables, 0, -1):
-        b = tables // r
-        found = 1.0 - (1.0 - threshold**r) ** b
-        if found >= recall:
-            return Bands(b, r, found)
+        bands = bands_of(r, threshold, tables)
+        if bands.recall >= recall:
+            return bands
     raise SettingsError(
-        f"{tables} hash tables find {found:.4f} of pairs at {threshold}, not {recall}",
+        f"{tables} hash tables find {bands.recall:.4f} of pairs at {threshold}, not {recall}",
         where="dedup",
         cure="raise dedup.tables, or lower dedup.recall",
     )

@@ -68,6 +68,24 @@ def tokens(text: str) -> set[str]:
     return set(token_list(text))
 
 
+def only_here(text: str, other: set[str]) -> list[tuple[int, int]]:
+    """Return where *text* has something that the tokens *other* have not: from and to, as it is written.
+
+    That is a word, or a character of a run without spaces none of whose pairs is in *other*.
+    """
+    found = []
+    for match in _written().finditer(text):
+        start, end = match.span()
+        if match["run"] is None:
+            found += [(start, end)] if not other.issuperset(token_list(match[0])) else []
+            continue
+        for at in range(start, end):
+            pairs = text[max(at - 1, start) : at + 1], text[at : min(at + 2, end)]
+            if other.isdisjoint(itertools.chain(*map(token_list, pairs))):
+                found.append((at, at + 1))
+    return found
+
+
 def token_hashes(texts: pa.Array, shingle: int = 1) -> pa.ListArray:
     """Return for each text the sorted distinct 64-bit hashes of its tokens (``list<int64>``); a null has none.
 
@@ -190,9 +208,17 @@ def _shingles(sequence: Ragged, length: int) -> Ragged:
 
 @functools.cache
 def _word() -> re.Pattern[str]:
-    """The pattern of a word: letters and digits with their marks, at which a plain word class would part Indic words.
+    """The pattern of a word: letters, digits, and their marks, at which a plain word class would part Indic words."""
+    return re.compile(f"[\\w{_marks()}]+")
 
-    Marks of the first plane only: a single range beyond it makes the class ten times as slow.
-    """
-    marks = "".join(chr(code) for code in range(0x300, 0x10000) if unicodedata.category(chr(code))[0] == "M")
-    return re.compile(f"[\\w{marks}]+")
+
+@functools.cache
+def _written() -> re.Pattern[str]:
+    """The pattern of a run without spaces, or of a word with what nobody sees in it, in a text that is not folded."""
+    unspaced, inside = _UNSPACED_RUN.pattern.removesuffix("+"), _INVISIBLE.pattern.strip("[]+")
+    return re.compile(f"(?P<run>{unspaced}+)|(?:(?!{unspaced})[\\w{_marks()}{inside}])+")
+
+
+def _marks() -> str:
+    """Marks of the first plane only: a single range beyond it makes the class ten times as slow."""
+    return "".join(chr(code) for code in range(0x300, 0x10000) if unicodedata.category(chr(code))[0] == "M")
