@@ -209,7 +209,7 @@ def _random_texts(number: int, seed: int) -> list[str]:
     """Texts around few sets of words, so that most repeat some other and chains are common."""
     drawn = random.Random(seed)
     cores = [[f"w{core}x{word}" for word in range(9)] for core in range(number // 8)]
-    texts = set()
+    texts: set[str] = set()
     while len(texts) < number:
         core = drawn.choice(cores)
         texts.add(" ".join([*drawn.sample(core, drawn.randint(6, 9)), *(f"m{drawn.randint(0, 3)}" for _ in range(2))]))
