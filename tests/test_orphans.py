@@ -23,7 +23,6 @@ from tests.lake import Lake, cut_after, same_rows
 from tests.test_rebuild import check
 
 LOOSE = Fraction(6, 10)
-BOTH = ("ingest", "dedup")
 DEDUP = ("hub", "duplicates", "hub_keys")
 
 
@@ -32,13 +31,14 @@ def words(letter: str, numbers: Iterable[int] = range(1, 11), *more: str) -> str
 
 
 FOREMOST = {
+    "alone": words("z"),
     "chained": words("a"),
     "twice repeated": words("d"),
     "once repeated": words("f"),
     "stays": words("k"),
     "head of a chain": words("n"),
 }
-"""Kept in the second run. The first has but one persona, so it has a block of its own."""
+"""All of them are kept, since they come first."""
 
 LATER = {
     "between": words("a", range(1, 9), "c1", "c2"),
@@ -52,7 +52,7 @@ LATER = {
     "second": words("n", [2, 3, 4, 5, 6, 7, 8, 10]),
     "third": words("n", range(1, 9), "y1"),
 }
-TEXTS = {"alone": words("z"), **FOREMOST, **LATER}
+TEXTS = {**FOREMOST, **LATER}
 GOES = ("alone", "chained", "twice repeated", "once repeated", "head of a chain", "goes as well")
 
 
@@ -60,22 +60,20 @@ def id_of(name: str) -> str:
     return content_id("own persona", TEXTS.get(name, name))
 
 
-def imported(lake: Lake, texts: Iterable[str], name: str, *more: str) -> None:
-    """Let *texts* be personas of the store, compared by one more run."""
-    file = lake.folder.parent / f"{name}.jsonl"
+def imported(lake: Lake, texts: Iterable[str], file: Path, stages: tuple[str, ...] = ("ingest", "dedup")) -> None:
+    """Let *texts*, written into *file*, be personas of the store, and run *stages* for them."""
     file.write_text("".join(json.dumps({"persona": text}) + "\n" for text in texts))
-    lake.run(f"personas.paths=['{file}']", *more, stages=BOTH)
+    lake.run(f"personas.paths=['{file}']", stages=stages)
 
 
 @pytest.fixture(scope="module")
 def settled(spark: SparkSession, endpoint: str, tmp_path_factory: pytest.TempPathFactory) -> Lake:
-    """Three runs' personas, compared exactly. Nobody may run it again."""
+    """Two runs' personas, compared exactly. Nobody may run it again."""
     folder = tmp_path_factory.mktemp("orphans")
     own = ["corpus.paths=[]", "synthesize.tasks=[]", "dedup.method=exact", "dedup.threshold=0.6"]
     lake = Lake(spark, folder / "lake", endpoint, own)
-    imported(lake, [TEXTS["alone"]], "first")
-    imported(lake, FOREMOST.values(), "second")
-    imported(lake, LATER.values(), "third")
+    imported(lake, FOREMOST.values(), folder / "foremost.jsonl")
+    imported(lake, LATER.values(), folder / "later.jsonl")
     return lake
 
 
@@ -113,8 +111,8 @@ def indexed(lake: Lake) -> list[str]:
     return [row["id"] for row in lake.rows("hub_keys") if "id" in row]
 
 
-def test_who_was_dropped_for_a_gone_persona_is_settled_again(own: Lake) -> None:
-    before, blocks = dropped(own), own.store.read("hub_keys").count()
+def test_who_was_dropped_for_a_gone_persona_is_settled_again(own: Lake, tmp_path: Path) -> None:
+    before = dropped(own)
     assert {before[id_of(name)] for name in ("first", "second", "third")} == {id_of("head of a chain")}
     assert before[id_of("between")] == id_of("chained")
     assert id_of("end") not in before
@@ -127,15 +125,22 @@ def test_who_was_dropped_for_a_gone_persona_is_settled_again(own: Lake) -> None:
     assert len({id_of("twin"), id_of("other twin")} & hub) == 1
     assert not {id_of(name) for name in GOES} & {*hub, *after, *after.values(), *indexed(own)}
     assert sorted(indexed(own)) == sorted(hub)
-    # Only the blocks that have lost rows were written again, and the one that lost all of them is gone.
-    assert own.store.read("hub_keys").count() <= blocks + 1
     assert "nothing new" in own.run(stages=("dedup",)).text
     # What comes next is compared with what is left.
     more = [words("a", range(1, 10)), words("z", range(1, 10)), words("k", range(1, 10)), words("f", range(1, 10))]
-    imported(own, more, "fourth")
+    imported(own, more, tmp_path / "more.jsonl")
     check(own, LOOSE)
     found = dropped(own)
     assert [found.get(id_of(text)) for text in more[1:]] == [None, id_of("stays"), id_of("nobody's")]
+
+
+def test_where_everybody_goes_nothing_is_left(own: Lake, tmp_path: Path) -> None:
+    removed(own, [row["persona_id"] for row in own.rows("personas")])
+    check(own, LOOSE)
+    assert not any(own.rows(table) for table in ("personas", *DEDUP))
+    imported(own, [TEXTS["chained"], TEXTS["between"]], tmp_path / "again.jsonl")
+    check(own, LOOSE)
+    assert len(own.rows("hub")) == 1
 
 
 def test_without_an_orphan_nothing_is_compared_and_the_settings_do_not_matter(own: Lake) -> None:
@@ -149,11 +154,9 @@ def test_without_an_orphan_nothing_is_compared_and_the_settings_do_not_matter(ow
         removed(own, [id_of("chained")], settings=["dedup.threshold=0.8"])
 
 
-def test_personas_that_dedup_has_not_come_to_are_compared_as_well(own: Lake) -> None:
-    file = own.folder.parent / "more.jsonl"
+def test_personas_that_dedup_has_not_come_to_are_compared_as_well(own: Lake, tmp_path: Path) -> None:
     new = [words("f", range(1, 10)), words("q"), words("r")]
-    file.write_text("".join(json.dumps({"persona": text}) + "\n" for text in new))
-    own.run(f"personas.paths=['{file}']", stages=("ingest",))
+    imported(own, new, tmp_path / "more.jsonl", stages=("ingest",))
     removed(own, [id_of(name) for name in ("once repeated", words("r"))])
     check(own, LOOSE)
     assert words("q") in {row["text"] for row in own.rows("hub")}
@@ -168,11 +171,11 @@ def test_who_was_never_compared_takes_nothing_along(own: Lake) -> None:
     assert {table for table in after if after[table] != before[table]} == {"runs"}
 
 
-def test_rows_of_a_store_with_a_run_that_was_cut_off_are_not_removed(own: Lake) -> None:
+def test_rows_of_a_store_with_a_run_that_was_cut_off_are_not_removed(own: Lake, tmp_path: Path) -> None:
     with pytest.MonkeyPatch.context() as patch:
         cut_after(patch, 1)
         with pytest.raises(KeyboardInterrupt):
-            imported(own, [words("q")], "more")
+            imported(own, [words("q")], tmp_path / "more.jsonl")
     with pytest.raises(InputError, match="a run was cut off, and dedup, ingest may be half done"):
         removed(own, [id_of("alone")])
 
@@ -196,7 +199,8 @@ def test_a_removal_that_is_cut_off_is_carried_out_by_whatever_runs_next(
         cut_after(patch, commits)
         with pytest.raises(KeyboardInterrupt):
             removed(own, goes)
-    own.run(stages=("dedup",))
+    for lake in (whole, own):
+        imported(lake, [words("q")], tmp_path / "next.jsonl")
     same_rows(whole, own, ("personas", *DEDUP))
     check(own, LOOSE)
 
@@ -205,7 +209,7 @@ def _random_texts(number: int, seed: int) -> list[str]:
     """Texts around few sets of words, so that most repeat some other and chains are common."""
     drawn = random.Random(seed)
     cores = [[f"w{core}x{word}" for word in range(9)] for core in range(number // 8)]
-    texts = set()
+    texts: set[str] = set()
     while len(texts) < number:
         core = drawn.choice(cores)
         texts.add(" ".join([*drawn.sample(core, drawn.randint(6, 9)), *(f"m{drawn.randint(0, 3)}" for _ in range(2))]))
@@ -218,8 +222,8 @@ def test_promises_hold_whoever_goes_as_after_a_rebuild_of_what_is_left(
 ) -> None:
     lake = Lake(spark, tmp_path / "lake", endpoint, settled.overrides)
     texts = _random_texts(160, seed)
-    for number in range(3):
-        imported(lake, texts[number::3], f"batch-{number}")
+    for number in range(2):
+        imported(lake, texts[number::2], tmp_path / f"batch-{number}.jsonl")
     check(lake, LOOSE)
     drawn = random.Random(seed)
     for share in (0.2, 0.5):
@@ -235,3 +239,52 @@ def test_promises_hold_whoever_goes_as_after_a_rebuild_of_what_is_left(
         assert not goes & {*indexed(lake)}
     rebuild(lake.inputs(stages=()), say=lake.said.append, spark=spark)
     check(lake, LOOSE)
+
+
+def _page(seed: int, *end: str) -> str:
+    drawn = random.Random(seed)
+    return " ".join(
+        [*(drawn.choice(("river", "lamp", "copper", "ferry", "orchard", "bell")) for _ in range(120)), *end]
+    )
+
+
+def test_a_page_that_was_dropped_for_a_gone_one_is_read_again_and_nothing_else_lands_twice(
+    spark: SparkSession, endpoint: str, tmp_path: Path
+) -> None:
+    corpus = tmp_path / "corpus"
+    corpus.mkdir()
+    near, other = _page(1, "at dusk"), _page(3)
+    files = {
+        "1": [_page(1), _page(2)],
+        "2": [near, other, near, _page(2, "at dawn")],
+        "3": [near, "too short"],
+        "4": [_page(4)],
+    }
+    for name, texts in files.items():
+        (corpus / f"{name}.jsonl").write_text("".join(json.dumps({"text": text}) + "\n" for text in texts))
+    lake = Lake(spark, tmp_path / "lake", endpoint, [f"corpus.paths=['{corpus}']", "corpus.licence=CC0-1.0"])
+    lake.run(stages=("ingest",))
+    ids = {row["text"]: row["doc_id"] for row in lake.rows("documents")}
+    assert ids.keys() == {_page(number) for number in (1, 2, 3, 4)}
+    assert lake.sums("items", "duplicates", "accepted", "item_rejects")["ingest"] == [9, 4, 4, 1]
+    sightings, rejects = lake.rows("sightings"), lake.rows("rejects")
+    (kept,) = [row for row in lake.rows("duplicates") if row["kept_id"] == ids[_page(2)]]
+
+    removed(lake, pages=[ids[_page(1)]])
+    assert lake.rows("duplicates") == [kept]
+    assert lake.rows("sightings") == [row for row in sightings if row["doc_id"] == kept["id"]]
+    assert sorted(indexed(lake)) == sorted(row["doc_id"] for row in lake.rows("documents"))
+    assert lake.sums("items", "duplicates")["ingest"] == [6, 1]
+    assert {Path(row["path"]).name for row in lake.rows("files_seen")} == {"1.jsonl", "4.jsonl"}
+
+    lake.run(stages=("ingest",))
+    documents = {row["text"]: row for row in lake.rows("documents")}
+    assert len(lake.rows("documents")) == len(documents) == 4
+    # The file of the gone page was not read again.
+    assert _page(1) not in documents
+    assert Path(documents[near]["path"]).name == "2.jsonl"
+    assert len(lake.rows("sightings")) == 3
+    assert lake.rows("rejects") == rejects
+    assert lake.rows("duplicates") == [kept]
+    assert sorted(indexed(lake)) == sorted(row["doc_id"] for row in documents.values())
+    assert "nothing new" in lake.run(stages=("ingest",)).text

@@ -91,12 +91,16 @@ def plan(
     folder.write(_PLAN, json.dumps(told).encode())
 
 
-def carry_out(run: Run, *, own: bool = False) -> None:
-    """Make the changes of a plan, where there is one: this run's *own*, or that of one that was cut off."""
+def carry_out(run: Run, *, own: bool = False) -> bool:
+    """Make the changes of a plan, where there is one: this run's *own*, or that of one that was cut off.
+
+    Returns whether there was one. Its rows bear the number of the run that planned it, and stages may be through with
+    that number: where it was cut off, no run has ended with it yet, and the next one must not go on under it.
+    """
     folder = run.store.work / _FOLDER
     content = folder.read(_PLAN)
     if content is None:
-        return
+        return False
     told = json.loads(content)
     if not own:
         run.say(f"`{told['command']}`, which was cut off, is carried out")
@@ -108,6 +112,7 @@ def carry_out(run: Run, *, own: bool = False) -> None:
     folder.delete_file(_PLAN)
     folder.delete()
     run.look()
+    return True
 
 
 def _make(run: Run, folder: Folder, table: str, how: str, told: Mapping[str, Any]) -> None:

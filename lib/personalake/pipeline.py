@@ -83,12 +83,14 @@ def execute(
             refuse_speculation(spark)
         store = Store(spark, settings.store).open()
         stack.callback(store.clear_staged)
-        run = _opened(inputs, store, lease, "" if endpoint is None else endpoint.base_url, say, progress)
+        base_url = "" if endpoint is None else endpoint.base_url
+        run = _opened(inputs, store, lease, base_url, say, progress)
         say(f"run {run.seq} on {store.address} (Spark was ready after {time.monotonic() - began:.1f} s)")
         with explained(log, _AGAIN):
             take_over(store, inputs, say)
+            if amend.carry_out(run):
+                run = _opened(inputs, store, lease, base_url, say, progress)
             _recover(run)
-            amend.carry_out(run)
             prepared = Prepared(stages) if prepare is None else prepare(run)
             return _stages(run, inputs, prepared)
 
