@@ -19,7 +19,7 @@ from personalake.pipeline import execute
 from personalake.runs import Run
 from personalake.shown import Shown
 from personalake.stage_record import StageRecord
-from personalake.stages import persona_family, table_rows
+from personalake.stages import hub_sketches, persona_family, table_rows
 
 _PERSONA = "kind = 'persona'"
 
@@ -47,6 +47,7 @@ def prepare(run: Run, *, inputs: Inputs) -> Prepared:
     made = table_rows(found, family, "persona")
     changes = [*_of_hub(run, personas, made["duplicates"]), *_of_duplicates(run, made["duplicates"])]
     changes += _of_keys(run, made["hub_keys"])
+    changes += _of_sketches(run, personas, made["duplicates"])
     # What a run that was cut off has landed is in no count yet.
     before, new = store.read("hub", until_seq=through).count() if through else 0, run.fresh("personas", "dedup").count()
     kept = found.rows - sum(found.counts.values())
@@ -83,3 +84,10 @@ def _of_keys(run: Run, keys: DataFrame) -> list[Change]:
     """All of the old blocks go; those of this run have other numbers."""
     old = run.store.read("hub_keys").where(_PERSONA).select("kind", "block")
     return [Change("hub_keys", "delete", old), Change("hub_keys", "append", keys)]
+
+
+def _of_sketches(run: Run, personas: DataFrame, duplicates: DataFrame) -> list[Change]:
+    """A sketch forgets nothing, so the whole hub is sketched anew, and counted as of this run."""
+    old = run.store.read("sketches").where("stage = 'dedup'").select("seq", "kind", "subject")
+    kept = personas.join(duplicates.selectExpr("id AS persona_id"), "persona_id", "left_anti")
+    return [Change("sketches", "delete", old), Change("sketches", "append", hub_sketches(kept))]

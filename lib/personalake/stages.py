@@ -18,6 +18,7 @@ from personalake.corpus.files import CorpusFile
 from personalake.dedup.deduplicate import Deduplicated, deduplicate
 from personalake.dedup.family import Family
 from personalake.dedup.saved import saved_family, saved_page_family
+from personalake.dedup.sketches import page_sketches, persona_sketches
 from personalake.errors import StoreError
 from personalake.export import About, write_chat
 from personalake.inputs import Inputs
@@ -78,6 +79,9 @@ def _read(
         again = again.join(store.read("sightings", until_seq=through).select(*place), place, "left_anti")
         refused = refused.join(store.read("rejects", until_seq=through).select("reject_id"), "reject_id", "left_anti")
     made = {table.name: kept, "sightings": again, "rejects": refused, "files_seen": corpus.files_seen(rows)}
+    if table is DOCUMENTS:
+        sketches = page_sketches(rows.where("kind = 'page'"), inputs.settings.corpus.paths)
+        made["sketches"] = sketches.withColumn("stage", F.lit(stage))
     near = 0
     if table is DOCUMENTS and inputs.settings.dedup.page_threshold is not None:
         texts = kept.select(F.col("doc_id").alias("id"), "text", F.lit(None).cast("double").alias("quality"))
@@ -177,10 +181,15 @@ def dedup(run: Run, inputs: Inputs) -> None:
     texts = fresh.selectExpr("persona_id AS id", "text", "quality")
     found, made = _compared(run, "dedup", texts, persona_family(store, inputs.settings))
     kept = fresh.drop("seq").join(made["duplicates"].selectExpr("id AS persona_id"), "persona_id", "left_anti")
-    run.append({"hub": kept, **made}, ["dedup"])
+    run.append({"hub": kept, "sketches": hub_sketches(kept), **made}, ["dedup"])
     repeats = sum(found.counts.values())
     record.add(items=found.rows, accepted=found.rows - repeats, duplicates=repeats)
     run.close(record)
+
+
+def hub_sketches(kept: DataFrame) -> DataFrame:
+    """The rows of `sketches` that personas make which are kept."""
+    return persona_sketches(kept).withColumn("stage", F.lit("dedup"))
 
 
 def synthesize(run: Run, inputs: Inputs) -> None:
