@@ -11,7 +11,7 @@ from personalake.corpus.records import BadRecord, Ignored, Item, Record
 from personalake.corpus.rows import items_of
 from personalake.corpus.warc import read_warc
 
-__all__ = ["BadRecord", "Ignored", "Item", "Record", "read"]
+__all__ = ["BadRecord", "Ignored", "Item", "Record", "read", "read_head"]
 
 _READERS: dict[str, Callable[[str, BinaryIO, int], Iterator[Item]]] = {
     "warc": read_warc,
@@ -28,3 +28,20 @@ def read(path: str, format: str, max_record_bytes: int, base: str = "") -> Itera
     raise see :func:`items_of`.
     """
     return items_of(path, format, PAGES, base, lambda file: _READERS[format](path, file, max_record_bytes))
+
+
+def read_head(
+    path: str, format: str, max_record_bytes: int, most: int, base: str = ""
+) -> Iterator[tuple[Item, int] | BadRecord]:
+    """Yield what :func:`read` does, each with the bytes of the file that were read up to it, until these are *most*.
+
+    They are the bytes as they lie there, packed ones too; readers look ahead by a buffer.
+    """
+
+    def head(file: BinaryIO) -> Iterator[tuple[Item, int]]:
+        for item in _READERS[format](path, file, max_record_bytes):
+            yield item, file.tell()
+            if file.tell() >= most:
+                return
+
+    return items_of(path, format, PAGES, base, head)

@@ -7,11 +7,10 @@ import struct
 import numpy as np
 import numpy.typing as npt
 
-PRECISION = 16
-"""A HyperLogLog's 2 ** 16 registers, the most that datasketch has: a standard error of 0.4 % in 64 KB.
+from personalake.dedup.ragged import mixed
 
-A plan asks it for single pages, too (`contained.py`), and what it can say of them grows with the registers.
-"""
+PRECISION = 16
+"""A HyperLogLog's 2 ** 16 registers, the most that datasketch has: a standard error of 0.4 % in 64 KB."""
 PERMUTATIONS = 256
 """A MinHash's: a standard error of at most 3 points of a Jaccard similarity, in 2 KB."""
 
@@ -26,22 +25,29 @@ _BLOCK = 512
 _CHUNK = 1 << 20
 
 
-def empty_registers() -> Registers:
-    """Those of a HyperLogLog that has counted nothing."""
-    return np.zeros(1 << PRECISION, dtype=np.int8)
+def empty_registers(parts: int = 1) -> Registers:
+    """Those of a HyperLogLog that has counted nothing; of several, one after the other, which share what they count."""
+    return np.zeros(parts << PRECISION, dtype=np.int8)
 
 
-def places_and_ranks(hashes: Hashes) -> tuple[npt.NDArray[np.int64], Registers]:
-    """The register that each hash goes to, and the rank that it raises it to: datasketch's rule."""
+def places_and_ranks(hashes: Hashes, registers: Registers) -> tuple[npt.NDArray[np.int64], Registers]:
+    """The one of *registers* that each hash goes to, and the rank that it raises it to: datasketch's rule.
+
+    Of several HyperLogLogs each counts the hashes of one value of the first bits, mixed, so that all bits tell again.
+    """
+    parts, first = len(registers) >> PRECISION, np.zeros(len(hashes), dtype=np.int64)
+    if parts > 1:
+        first = (hashes >> np.uint64(65 - parts.bit_length())).astype(np.int64) << PRECISION
+        hashes = mixed(hashes)
     rest = (hashes >> np.uint64(PRECISION)).astype(np.float64)  # 48 bits: exact, and its exponent is their length
     ranks = (64 - PRECISION + 1 - np.frexp(rest)[1]).astype(np.int8)
-    return (hashes & np.uint64((1 << PRECISION) - 1)).astype(np.int64), ranks
+    return first + (hashes & np.uint64((1 << PRECISION) - 1)).astype(np.int64), ranks
 
 
 def raise_registers(registers: Registers, hashes: Hashes) -> None:
-    """Let a HyperLogLog of these *registers* count *hashes*."""
+    """Let *registers* count *hashes*."""
     for at in range(0, len(hashes), _CHUNK):
-        places, ranks = places_and_ranks(hashes[at : at + _CHUNK])
+        places, ranks = places_and_ranks(hashes[at : at + _CHUNK], registers)
         higher = ranks > registers[places]  # Few are, once there have been many.
         np.maximum.at(registers, places[higher], ranks[higher])
 
@@ -66,13 +72,18 @@ def _permutations() -> tuple[Hashes, Hashes]:
 
 
 def packed_registers(registers: Registers) -> bytes:
-    """As datasketch serialises a HyperLogLog."""
-    return bytes([PRECISION]) + registers.tobytes()
+    """As datasketch serialises a HyperLogLog; several, one after the other."""
+    return b"".join(bytes([PRECISION]) + part.tobytes() for part in parted(registers))
+
+
+def parted(registers: Registers) -> Registers:
+    """The registers of each HyperLogLog: ``(parts, 2 ** PRECISION)``."""
+    return registers.reshape(-1, 1 << PRECISION)
 
 
 def registers_of(sketch: bytes) -> Registers:
-    """The registers of a serialised HyperLogLog."""
-    return np.frombuffer(sketch, dtype=np.int8, offset=1)
+    """The registers of one or several serialised HyperLogLogs."""
+    return np.frombuffer(sketch, dtype=np.int8).reshape(-1, 1 + (1 << PRECISION))[:, 1:].ravel()
 
 
 _HEAD = struct.Struct("<qiB")

@@ -1,6 +1,6 @@
 """Mergeable sketches of what a run lands: how many different things there are, and what sources have in common.
 
-A sketch is a few KB for any number of rows, and those of several runs merge without their rows. They are datasketch's,
+A sketch has one size for any number of rows, and those of several runs merge without their rows. They are datasketch's,
 byte for byte, but made in numpy, since datasketch takes each element through Python: 24 million hashes go into a
 HyperLogLog in 0.4 s here, in 39 s there. Merging takes a maximum or a minimum, so the same rows give the same sketch in
 any partitioning, and a row that comes twice counts once. What it can't do is forget: a sketch tells of all rows that
@@ -49,6 +49,9 @@ SHINGLE = 5
 """Tokens of a page's n-gram, as for near-copies; pages that copy nothing share shorter ones."""
 PRINT_HASHES = 4
 """Hashes whose minima over a page's n-grams are its print: two pages have the same one with probability J ** 4."""
+PARTS = {PAGES: 16, PAGE_PRINTS: 16, PAGE_NGRAMS: 4}
+"""Subjects that several HyperLogLogs share: a plan asks these for single pages (see `contained.py`), and what they can
+say of them grows with the registers. Empty ones take no space in Parquet."""
 PERSONA_NGRAMS = {1: "persona_words", 2: "persona_bigrams", 3: "persona_trigrams"}
 """Distinct-1, -2 and -3 (Li et al. 2016, arXiv 1510.03055): the vocabulary, what is said of it, and how it is put."""
 
@@ -73,7 +76,8 @@ def family(kind: str, subject: str) -> str:
     """How the sketches of a subject are made: those of one family can be merged."""
     if kind == MINHASH:
         return f"minhash affine64, {PERMUTATIONS} permutations, seed {SEED}, of {_ELEMENTS[PAGES]}"
-    return f"hyperloglog++ p={PRECISION} of {_ELEMENTS.get(subject, 'unknown')}"
+    several = f"{PARTS[subject]} " if subject in PARTS else ""
+    return f"{several}hyperloglog++ p={PRECISION} of {_ELEMENTS.get(subject, 'unknown')}"
 
 
 def page_sketches(rows: DataFrame, given: Sequence[str]) -> DataFrame:
@@ -123,7 +127,7 @@ class Sketches:
 
     def count(self, subject: str, hashes: Hashes, rows: int) -> None:
         """Let a HyperLogLog count *hashes* of *rows* rows."""
-        registers = self._registers.setdefault(subject, empty_registers())
+        registers = self._registers.setdefault(subject, empty_registers(PARTS.get(subject, 1)))
         raise_registers(registers, hashes)
         self._went_in(HYPERLOGLOG, subject, family(HYPERLOGLOG, subject), rows)
 
