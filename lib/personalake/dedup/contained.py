@@ -58,6 +58,10 @@ class Share:
         """The share of all others."""
         return Share(1 - self.value, 1 - self.high, 1 - self.low)
 
+    def public(self) -> dict[str, float | bool]:
+        """It as `--json` prints it."""
+        return {"share": self.value, "low": self.low, "high": self.high, "tells": self.tells}
+
 
 def _percent(share: float) -> str:
     return f"{100 * share:.1f} %"

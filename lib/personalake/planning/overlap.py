@@ -96,7 +96,7 @@ class NewCrawl:
     def public(self) -> dict[str, Any]:
         """It as `--json` prints it; an interval is one of 95 %."""
         shares = {"same": self.same, "near": self.near, "new_ngrams": self.ngrams.rest()}
-        told = {name: {"share": s.value, "low": s.low, "high": s.high, "tells": s.tells} for name, s in shares.items()}
+        told = {name: share.public() for name, share in shares.items()}
         counts = {"files": self.files, "files_read": self.files_read, "bytes": self.whole_bytes}
         return {**counts, "bytes_read": self.bytes, "pages": round(self.pages), "distinct": self.distinct, **told}
 

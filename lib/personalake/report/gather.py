@@ -12,9 +12,11 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from personalake import __version__
+from personalake.dedup.coverage import coverage
 from personalake.errors import InputError
 from personalake.llm.journal import TRIED
 from personalake.llm.offline.settings import is_stand_in
+from personalake.report import covered
 from personalake.report.facts import (
     Counts,
     Drop,
@@ -64,8 +66,9 @@ def gather(run: Run, samples: int, status: Status, message: str) -> ReportFacts:
         lambda: _counts(hub, "domain"),
         lambda: _table_sizes(run),
         lambda: store.read("runs").where("stage != 'run'").agg(F.sum("wasted_microusd")).collect()[0][0],
+        lambda: covered.tables(coverage(store.read("sketches"))),
     )
-    stages, models, shown, languages, domains, sizes, wasted = at_once(*queries)
+    stages, models, shown, languages, domains, sizes, wasted, covers = at_once(*queries)
     return ReportFacts(
         store=store.address,
         run_id=run.run_id,
@@ -83,6 +86,7 @@ def gather(run: Run, samples: int, status: Status, message: str) -> ReportFacts:
         samples=shown,
         languages=languages,
         domains=domains,
+        coverage=covers,
         waste=_waste(run),
         settings=yaml.safe_dump(run.settings.shaping_rows(), sort_keys=False, allow_unicode=True),
         warnings=tuple(run.warnings),
