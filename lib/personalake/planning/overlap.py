@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,11 +20,10 @@ from pyspark.sql import functions as F
 from personalake.accept import content_id
 from personalake.corpus import ingest as corpus
 from personalake.corpus.files import CorpusFile
-from personalake.corpus.readers import read_head
+from personalake.corpus.readers import read_placed
 from personalake.corpus.records import Record
 from personalake.dedup import coverage, sketches
 from personalake.dedup.contained import Share, Tested, known, tested
-from personalake.dedup.ragged import Ragged
 from personalake.dedup.registers import Hashes, Registers, empty_registers, registers_of
 from personalake.dedup.tokens import token_runs
 from personalake.settings import CorpusSettings
@@ -191,11 +190,13 @@ _SCHEMA = pa.schema(
 )
 
 
-def _head(file: dict[str, Any], asked: tuple[Registers, ...], settings: CorpusSettings, base: str) -> dict[str, Any]:
-    ids, texts, read = [], [], 0
+def _head(file: Mapping[str, Any], asked: tuple[Registers, ...], settings: CorpusSettings, base: str) -> dict[str, Any]:
+    ids, texts, read = [], [], file["size"]
     runs, prints = [np.zeros(0, dtype=np.uint64)], [np.zeros(0, dtype=np.uint64)]
-    for found in read_head(file["path"], file["format"], settings.max_record_bytes, file["most"], base):
-        item, read = found if isinstance(found, tuple) else (found, read)
+    for item, place in read_placed(file["path"], file["format"], settings.max_record_bytes, base):
+        if file["most"] < file["size"] and place >= file["most"]:
+            read = place
+            break
         row = corpus.page_row(item, settings) if isinstance(item, Record) else {"kind": "other"}
         if row["kind"] == "page":
             ids.append(row["doc_id"])
@@ -208,14 +209,11 @@ def _head(file: dict[str, Any], asked: tuple[Registers, ...], settings: CorpusSe
     distinct = (np.unique(hashes), np.unique(np.concatenate(prints)), np.unique(np.concatenate(runs)))
     said = [tested(each, registers) for each, registers in zip(distinct, asked, strict=True)]
     same, near, ngrams = ([one.elements, one.weight, one.squares, one.missed] for one in said)
-    # A file that was read to its end counts whole: what a reader hasn't looked at there is no page.
-    whole = file["most"] >= file["size"]
-    told = {"bytes": file["size"] if whole else min(read, file["size"]), "pages": len(ids)}
-    return {**told, "same": same, "prints": near, "ngrams": ngrams, "hashes": hashes.tobytes()}
+    told = {"bytes": min(read, file["size"]), "pages": len(ids), "hashes": hashes.tobytes()}
+    return {**told, "same": same, "prints": near, "ngrams": ngrams}
 
 
 def _hash(texts: list[str], runs: list[Hashes], prints: list[Hashes]) -> None:
-    found: Ragged
     (found,) = token_runs(pa.array(texts, pa.string()), sketches.SHINGLE)
     runs.append(np.unique(found.values.view(np.uint64)))
     prints.append(sketches.prints(found))
