@@ -305,17 +305,18 @@ def test_a_new_crawl_is_told_apart_word_for_word_near_and_new_from_the_sketches_
     told = new_crawl(sketched, files, settings, seed=0)
     assert told is not None
     assert not told.sampled
-    assert (told.pages, told.distinct) == (1000, 1)
+    assert (told.pages_read, round(told.pages), told.distinct) == (1000, 1000, 1)
     assert told.same.low <= 0.3 <= told.same.high
     assert told.same.value == pytest.approx(0.3, abs=0.01)
+    assert told.near.low <= 0.2 <= told.near.high
     assert told.near.value == pytest.approx(0.2, abs=0.05)
-    assert told.new == pytest.approx(0.5, abs=0.05)
+    assert 0.5 <= told.new < 0.6
     before = {run for text in old for run in _runs(text, 5)}
     runs = {run for text in crawl for run in _runs(text, 5)}
     assert told.ngrams.value == pytest.approx(len(runs & before) / len(runs), abs=0.02)
     assert any("word for word: about 30." in line or "word for word: about 29." in line for line in told.lines())
 
-    part = new_crawl(sketched, files, settings, seed=0, most=told.whole_bytes // 3)
+    part = new_crawl(sketched, files, settings, seed=0, most=told.whole_bytes // 2)
     assert part is not None
     assert part.sampled
     assert part.files_read < 4

@@ -26,6 +26,7 @@ from personalake.dedup import coverage, sketches
 from personalake.dedup.contained import Share, Tested, known, tested
 from personalake.dedup.registers import Hashes, Registers, empty_registers, registers_of
 from personalake.dedup.tokens import token_runs
+from personalake.planning.measured import kind_of
 from personalake.settings import CorpusSettings
 
 SAMPLE_BYTES = 32 * 1024 * 1024
@@ -35,12 +36,11 @@ _HEAD_BYTES = 1024 * 1024
 _PAGES_AT_ONCE = 256
 _ASKED = (sketches.PAGES, sketches.PAGE_PRINTS, sketches.PAGE_NGRAMS)
 _TESTED = "array<double>"
-_HEADS = f"bytes long, pages long, same {_TESTED}, prints {_TESTED}, ngrams {_TESTED}, hashes binary"
+_HEADS = f"path string, bytes long, pages long, same {_TESTED}, prints {_TESTED}, ngrams {_TESTED}, hashes binary"
 
-SAME_PRINT = 0.672
-"""Share of near-copies that have the print of what they copy: the mean of J ** 4 for J anywhere from 0.8 to 1.
-
-A print is a page's alone for most pages that are no copies: at J = 0.5 one in 16 has it.
+SAME_PRINT, LEAST_PRINT = 0.77, 0.8**sketches.PRINT_HASHES
+"""Share of near-copies that have the print of what they copy, J ** 4: where J goes from 0.8 to 1, and 1 is likeliest;
+and where all are at 0.8. Other pages seldom have a print that is known: at J = 0.5 one in 16.
 """
 
 
@@ -48,9 +48,10 @@ A print is a page's alone for most pages that are no copies: at J = 0.5 one in 1
 class NewCrawl:
     """What the unread files hold, by the part of them that was read.
 
-    *bytes* were read of *whole_bytes*; *distinct* is the share of the pages read that are different ones. Of these,
-    *same* are in the store word for word, and *near* as near-copies (J of 0.8 and more); *ngrams* is the share of their
-    runs of five words that some page of the store has.
+    *bytes* were read of *whole_bytes*, and hold *pages_read* of about *pages*; *distinct* is the share of these that
+    are different ones. Of the different ones, *same* are in the store word for word, and *near* as near-copies (J of
+    0.8 and more), which *prints* tells, the share of the pages whose print the store has. *ngrams* is the share of
+    their runs of five words that the store has.
     """
 
     files: int
@@ -58,9 +59,11 @@ class NewCrawl:
     bytes: int
     whole_bytes: int
     pages_read: int
+    pages: float
     distinct: float
     same: Share
     near: Share
+    prints: Share
     ngrams: Share
 
     @property
@@ -69,14 +72,9 @@ class NewCrawl:
         return self.bytes < self.whole_bytes
 
     @property
-    def pages(self) -> float:
-        """About so many pages all the files hold."""
-        return self.pages_read * self.whole_bytes / self.bytes if self.bytes else 0.0
-
-    @property
     def new(self) -> float:
-        """The share of the different pages that is neither in the store nor a near-copy of what is."""
-        return max(0.0, 1 - self.same.value - self.near.value)
+        """The share of the different pages that is to be paid for; of near-copies only those that surely are count."""
+        return 1 - max(self.same.value, self.prints.value)
 
     def lines(self) -> list[str]:
         """What a plan says of it."""
@@ -151,20 +149,40 @@ def _told(heads: list[Any], files: Sequence[CorpusFile]) -> NewCrawl | None:
         bytes=min(read, whole),
         whole_bytes=whole,
         pages_read=pages,
+        pages=_pages(heads, files),
         distinct=len(different) / pages,
         same=same,
         near=_near(same, shares["prints"]),
+        prints=shares["prints"],
         ngrams=shares["ngrams"],
     )
 
 
+def _pages(heads: Sequence[Any], files: Sequence[CorpusFile]) -> float:
+    """About so many pages all *files* hold: as many a byte as were read of files of the same kind, else of all."""
+    kinds = {file.path: kind_of(file, own=False) for file in files}
+    read: dict[str, tuple[int, int]] = {}
+    for head in heads:
+        for kind in (kinds[head["path"]], ""):
+            pages, size = read.get(kind, (0, 0))
+            read[kind] = pages + int(head["pages"]), size + int(head["bytes"])
+    found = 0.0
+    for file in files:
+        pages, size = read.get(kinds[file.path], read[""])
+        found += file.size * pages / max(1, size)
+    return found
+
+
 def _near(same: Share, prints: Share) -> Share:
-    """Near-copies: pages of a known print that aren't there word for word; the two intervals add up as errors do."""
-    most = 1 - same.value
-    value = min(most, max(0.0, (prints.value - same.value) / SAME_PRINT))
-    below = np.hypot(prints.value - prints.low, same.high - same.value) / SAME_PRINT
-    above = np.hypot(prints.high - prints.value, same.value - same.low) / SAME_PRINT
-    return Share(value, max(0.0, value - float(below)), min(most, value + float(above)))
+    """Near-copies: pages of a known print that aren't there word for word, and those that have lost it.
+
+    The interval has the errors of both shares, and any J that near-copies may have.
+    """
+    most, found = 1 - same.value, prints.value - same.value
+    below = float(np.hypot(prints.value - prints.low, same.high - same.value))
+    above = float(np.hypot(prints.high - prints.value, same.value - same.low))
+    value, low, high = found / SAME_PRINT, found - below, (found + above) / LEAST_PRINT
+    return Share(*(min(most, max(0.0, each)) for each in (value, low, high)))
 
 
 def read_heads(
@@ -182,6 +200,7 @@ def read_heads(
 
 _SCHEMA = pa.schema(
     [
+        ("path", pa.string()),
         ("bytes", pa.int64()),
         ("pages", pa.int64()),
         *((name, pa.list_(pa.float64())) for name in ("same", "prints", "ngrams")),
@@ -209,7 +228,7 @@ def _head(file: Mapping[str, Any], asked: tuple[Registers, ...], settings: Corpu
     distinct = (np.unique(hashes), np.unique(np.concatenate(prints)), np.unique(np.concatenate(runs)))
     said = [tested(each, registers) for each, registers in zip(distinct, asked, strict=True)]
     same, near, ngrams = ([one.elements, one.weight, one.squares, one.missed] for one in said)
-    told = {"bytes": min(read, file["size"]), "pages": len(ids), "hashes": hashes.tobytes()}
+    told = {"path": file["path"], "bytes": min(read, file["size"]), "pages": len(ids), "hashes": hashes.tobytes()}
     return {**told, "same": same, "prints": near, "ngrams": ngrams}
 
 
