@@ -34,6 +34,7 @@ SAMPLE_BYTES = 32 * 1024 * 1024
 _HEAD_BYTES = 1024 * 1024
 """Of each file of many at least so much, unless it is shorter."""
 _PAGES_AT_ONCE = 256
+_TASKS = 64
 _ASKED = (sketches.PAGES, sketches.PAGE_PRINTS, sketches.PAGE_NGRAMS)
 _TESTED = "array<double>"
 _HEADS = f"path string, bytes long, pages long, same {_TESTED}, prints {_TESTED}, ngrams {_TESTED}, hashes binary"
@@ -128,7 +129,7 @@ def new_crawl(
     listed = [(file.path, file.format, bytes_, file.size) for file, bytes_ in chosen]
     frame = stored.sparkSession.createDataFrame(listed, "path string, format string, most long, size long")
     asked = tuple(found.get(name, empty_registers(sketches.PARTS[name])) for name in _ASKED)
-    heads = frame.repartitionByRange(len(chosen), "path").mapInArrow(
+    heads = frame.repartition(min(len(chosen), _TASKS), "path").mapInArrow(
         functools.partial(read_heads, asked=asked, settings=settings, base=os.getcwd()), _HEADS
     )
     return _told(heads.collect(), files)

@@ -21,6 +21,7 @@ from personalake.asking import (
     steps_of,
 )
 from personalake.corpus import ingest as corpus
+from personalake.corpus.files import UNSUPPORTED
 from personalake.inputs import Inputs
 from personalake.planning.measured import Money, kind_column, kind_of, known_keys, money, through
 from personalake.planning.overlap import NewCrawl, new_crawl
@@ -122,7 +123,8 @@ def _crawl(store: Store, inputs: Inputs) -> NewCrawl | None:
     key = ["path", "size", "stamp"]
     listed = corpus.files_frame(store.spark, inputs.files).select(*key)
     seen = {tuple(row) for row in listed.join(store.read("files_seen").select(*key), key, "left_semi").collect()}
-    new = [file for file in inputs.files if (file.path, file.size, file.stamp) not in seen]
+    readable = (file for file in inputs.files if file.format != UNSUPPORTED)
+    new = [file for file in readable if (file.path, file.size, file.stamp) not in seen]
     settings = inputs.settings
     return new_crawl(store.read("sketches"), new, settings.corpus, settings.seed) if new else None
 
