@@ -48,7 +48,7 @@ _VOLATILE = {
 }  # fmt: skip
 TABLES = (
     "documents", "sightings", "files_seen", "prompts", "completions", "personas", "hub", "duplicates", "hub_keys",
-    "examples", "solutions", "rejects", "pending",
+    "sketches", "examples", "solutions", "rejects", "pending",
 )  # fmt: skip
 
 

@@ -367,6 +367,17 @@ def test_a_budget_defers_what_it_cannot_pay_and_a_larger_one_goes_on_without_ask
     assert other.rows("personas") == lake.rows("personas")
 
 
+def test_status_and_report_say_what_the_store_covers(lake: Lake, capfd: pytest.CaptureFixture[str]) -> None:
+    config = ["--config", str(ROOT / "conf" / "local.yaml"), "--set", f"store.path={lake.folder}"]
+    assert main(["status", *config, "--json"]) == 0
+    told = json.loads(capfd.readouterr().out)["coverage"]
+    about = {each["subject"]: each["about"] for each in told["different"]}
+    pages = {row["doc_id"] for table in ("documents", "sightings") for row in lake.rows(table)}
+    assert about["pages"] == pytest.approx(len(pages), abs=1)
+    assert about["personas"] == pytest.approx(len(lake.rows("hub")), abs=1)
+    assert '<h2 id="coverage">' in (lake.folder / "report.html").read_text()
+
+
 def test_a_licence_that_is_not_known_is_told_by_the_run_and_refused_by_export(lake: Lake, tmp_path: Path) -> None:
     own = _copy(lake, tmp_path)
     examples = own.store.read("examples").drop("seq").withColumn("licence", F.lit(None).cast("string"))

@@ -198,3 +198,19 @@ def test_a_store_that_has_run_plans_a_larger_target_from_its_own_figures(lake: L
     cost = sum(row["cost_microusd"] for row in replies) / personas / 1e6
     assert shown.data["accepted"][0]["usd_each"] == pytest.approx(cost, rel=0.02)
     assert all(len(line) <= 110 for line in shown.text.splitlines()[1:12])
+
+
+def test_pages_that_the_store_has_are_told_and_left_out_before_they_are_paid_for(lake: Lake, tmp_path: Path) -> None:
+    texts = [row["text"] for row in lake.rows("documents")]
+    new = [" ".join(reversed(text.split())) for text in texts[:30]]
+    (tmp_path / "more.jsonl").write_text("".join(json.dumps({"text": text}) + "\n" for text in [*texts[:40], *new]))
+    versions = lake.versions()
+    shown = plan(lake.inputs(f"corpus.paths=['{CORPUS}', '{tmp_path / 'more.jsonl'}']"))
+    assert lake.versions() == versions
+    told = shown.data["new_crawl"]
+    assert (told["files"], told["bytes_read"]) == (1, told["bytes"])
+    assert told["same"]["low"] <= 40 / told["pages"] <= told["same"]["high"]
+    assert shown.data["stages"][0]["requests"] == pytest.approx(told["pages"] - 40, abs=2)
+    assert shown.data["stages"][0]["requests_basis"] == f"sketches, on {told['pages']} pages of them"
+    assert "in the store word for word: about 5" in shown.text
+    assert plan(lake.inputs()).data["new_crawl"] is None

@@ -62,6 +62,7 @@ def test_another_threshold_is_refused_until_the_hub_is_rebuilt_and_back_again_it
     told = rebuilt(own, LOOSE, "dedup.method=exact").data["rebuilt"]
     assert told["hub"] < told["hub_before"] == len(before["hub"])
     assert told["family"] == "exact at 0.6"
+    assert {row["rows"] for row in own.rows("sketches") if row["stage"] == "dedup"} == {told["hub"]}
     check(own, Fraction(6, 10))
 
     told = rebuilt(own, "dedup.method=minhash").data["rebuilt"]
@@ -113,5 +114,5 @@ def test_a_rebuild_that_is_cut_off_is_carried_out_by_whatever_runs_next(
         with pytest.raises(KeyboardInterrupt):
             rebuilt(own, LOOSE)
     own.run(LOOSE, stages=("dedup",))
-    same_rows(whole, own, ("hub", "duplicates", "hub_keys"))
+    same_rows(whole, own, ("hub", "duplicates", "hub_keys", "sketches"))
     check(own, Fraction(6, 10))

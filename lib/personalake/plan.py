@@ -112,6 +112,7 @@ def _data(settings: Settings, stand: Standing, made: Forecast) -> dict[str, Any]
             {"row": row, "expected": round(number), "usd_each": _usd(cost)} for row, number, cost in made.accepted
         ],
         "unread_files": {kind: {"files": files, "bytes": size} for kind, (files, size) in stand.unread.items()},
+        "new_crawl": None if stand.crawl is None else stand.crawl.public(),
         "figures": [{"figure": name, "value": f.value, "basis": f.basis} for name, f in made.figures],
         "notes": made.notes,
     }
@@ -181,10 +182,11 @@ def _row(name: str, told: dict[str, Any]) -> dict[str, str]:
 
 
 def _unread_lines(stand: Standing) -> list[str]:
-    return [
+    lines = [
         f"not ingested yet: {files:,} file(s) {kind}, {size:,} bytes"
         for kind, (files, size) in sorted(stand.unread.items())
     ]
+    return lines if stand.crawl is None else [*lines, *stand.crawl.lines()]
 
 
 def _accepted_lines(made: Forecast) -> list[str]:

@@ -20,6 +20,7 @@ from personalake.pipeline import execute
 from personalake.runs import Run
 from personalake.shown import Shown
 from personalake.stage_record import StageRecord
+from personalake.stages import hub_sketches
 
 _PERSONA = "kind = 'persona'"
 
@@ -48,6 +49,7 @@ def prepare(run: Run, *, inputs: Inputs) -> Prepared:
     made = found.rows
     changes = [*_of_hub(run, personas, made["duplicates"]), *_of_duplicates(run, made["duplicates"])]
     changes += [*_of_keys(run, made["hub_keys"]), *_of_vectors(run, made.get("hub_vectors"))]
+    changes += _of_sketches(run, personas, made["duplicates"])
     # What a run that was cut off has landed is in no count yet.
     before, new = store.read("hub", until_seq=through).count() if through else 0, run.fresh("personas", "dedup").count()
     kept = found.total - found.repeats
@@ -98,3 +100,10 @@ def _of_vectors(run: Run, vectors: DataFrame | None) -> list[Change]:
         Change("hub_vectors", "delete", old.join(vectors.select(*key), key, "left_anti")),
         Change("hub_vectors", "append", vectors.join(old, key, "left_anti")),
     ]
+
+
+def _of_sketches(run: Run, personas: DataFrame, duplicates: DataFrame) -> list[Change]:
+    """A sketch forgets nothing, so the whole hub is sketched anew, and counted as of this run."""
+    old = run.store.read("sketches").where("stage = 'dedup'").select("seq", "kind", "subject")
+    kept = personas.join(duplicates.selectExpr("id AS persona_id"), "persona_id", "left_anti")
+    return [Change("sketches", "delete", old), Change("sketches", "append", hub_sketches(kept))]

@@ -110,6 +110,9 @@ class Run:
                 # A try that was cut off has made other blocks of the same rows.
                 kind = INDEXED[stages[0]]
                 self.store.replace(table, made, self.seq, where=f"kind = '{kind}' AND seq > {since}")
+            elif self.resumes and table == "sketches":
+                # Theirs are of the same rows, under another run's number.
+                self.store.replace(table, made, self.seq, where=f"stage = '{stages[0]}' AND seq > {since}")
             elif self.resumes:
                 self.store.append_new(table, made, self.seq, after_seq=since)
             else:

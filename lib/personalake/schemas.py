@@ -318,12 +318,14 @@ HUB_VECTORS = Table(
 
 SKETCHES = Table(
     "sketches",
-    "a mergeable sketch of one run's rows",
+    "a mergeable sketch of what one run has landed: it counts, and compares, without the rows",
     ("seq", "kind", "subject"),
     (
+        _required("stage", "string", "stage that landed the rows"),
         _required("kind", "string", "hyperloglog or minhash"),
-        _required("subject", "string", "what it counts: personas, ngrams, domains, or a source"),
-        _required("sketch", "binary", "datasketch's own serialisation"),
+        _required("subject", "string", "what it counts: pages, hosts, personas, n-grams of either, ...; or a source"),
+        _required("family", "string", "its parameters, and how its elements are hashed: equal ones can be merged"),
+        _required("sketch", "binary", "datasketch's own serialisation, little-endian"),
         _required("rows", "long", "rows that went in"),
         _SEQ,
     ),

@@ -64,7 +64,10 @@ def _rows(frame: DataFrame) -> list[dict[str, Any]]:
 
 
 def status(inputs: Inputs, *, verbose: bool) -> Shown:
-    """What the store holds and how its last runs ended."""
+    """What the store holds, how its last runs ended, and what its sketches say it covers."""
+    from personalake.dedup.coverage import coverage  # noqa: PLC0415 (Spark only where tables are read)
+    from personalake.report import covered  # noqa: PLC0415 (as above)
+
     names = ("documents", "personas", "hub", "duplicates", "examples", "solutions", "rejects", "pending")
     with _store(inputs, verbose) as store:
         counts = {name: store.read(name).count() for name in names}
@@ -84,8 +87,11 @@ def status(inputs: Inputs, *, verbose: bool) -> Shown:
                 "message",
             )
         )
+        found = coverage(store.read("sketches"))
     listed = table([{"table": name, "rows": rows} for name, rows in counts.items()])
-    return Shown({"store": store.address, "rows": counts, "runs": last}, f"{listed}\n\n{table(last)}")
+    data = {"store": store.address, "rows": counts, "runs": last, "coverage": covered.public(found)}
+    parts = [f"{caption}\n{table(list(rows))}" for caption, rows in covered.tables(found)]
+    return Shown(data, "\n\n".join([listed, table(last), *parts]))
 
 
 def hub(inputs: Inputs, *, verbose: bool, where: str | None, limit: int, like: str | None = None) -> Shown:

@@ -16,6 +16,7 @@ from personalake.asking import infer_ask, pages_to_infer, stage_name
 from personalake.compare import compare_pages, compare_personas, known_personas
 from personalake.corpus import ingest as corpus
 from personalake.corpus.files import CorpusFile
+from personalake.dedup.sketches import page_sketches, persona_sketches
 from personalake.export import About, write_chat
 from personalake.inputs import Inputs
 from personalake.rounds import Rounds
@@ -73,6 +74,9 @@ def _read(
         again = again.join(store.read("sightings", until_seq=through).select(*place), place, "left_anti")
         refused = refused.join(store.read("rejects", until_seq=through).select("reject_id"), "reject_id", "left_anti")
     made = {table.name: kept, "sightings": again, "rejects": refused, "files_seen": corpus.files_seen(rows)}
+    if table is DOCUMENTS:
+        sketches = page_sketches(rows.where("kind = 'page'"), inputs.settings.corpus.paths)
+        made["sketches"] = sketches.withColumn("stage", F.lit(stage))
     near = 0
     if table is DOCUMENTS and inputs.settings.dedup.page_threshold is not None:
         texts = kept.select(F.col("doc_id").alias("id"), "text", F.lit(None).cast("double").alias("quality"))
@@ -122,10 +126,15 @@ def dedup(run: Run, inputs: Inputs) -> None:
     texts = fresh.selectExpr("persona_id AS id", "text", "quality")
     compared = compare_personas(run, inputs, texts, known_personas(run, inputs), "dedup")
     kept = fresh.drop("seq").join(compared.rows["duplicates"].selectExpr("id AS persona_id"), "persona_id", "left_anti")
-    run.append({"hub": kept, **compared.rows}, ["dedup"])
+    run.append({"hub": kept, "sketches": hub_sketches(kept), **compared.rows}, ["dedup"])
     record.message = compared.told
     record.add(items=compared.total, accepted=compared.total - compared.repeats, duplicates=compared.repeats)
     run.close(*compared.asked, record)
+
+
+def hub_sketches(kept: DataFrame) -> DataFrame:
+    """The rows of `sketches` that personas make which are kept."""
+    return persona_sketches(kept).withColumn("stage", F.lit("dedup"))
 
 
 def synthesize(run: Run, inputs: Inputs) -> None:

@@ -62,12 +62,12 @@ def read_batches(
 
     def read_file(file: Mapping[str, Any]) -> Iterator[Row | BadRecord | Ignored]:
         for item in read(file["path"], file["format"], settings.max_record_bytes, base):
-            yield _page_row(item, settings) if isinstance(item, Record) else item
+            yield page_row(item, settings) if isinstance(item, Record) else item
 
     return rows_of_files(batches, read_file, ROWS_ARROW)
 
 
-def _page_row(record: Record, settings: CorpusSettings) -> dict[str, Any]:
+def page_row(record: Record, settings: CorpusSettings) -> dict[str, Any]:
     """Return the row of a page, or of its refusal."""
     text = record.text or ""
     try:

@@ -11,7 +11,7 @@ from personalake.corpus.records import BadRecord, Ignored, Item, Record
 from personalake.corpus.rows import items_of
 from personalake.corpus.warc import read_warc
 
-__all__ = ["BadRecord", "Ignored", "Item", "Record", "read"]
+__all__ = ["BadRecord", "Ignored", "Item", "Record", "read", "read_placed"]
 
 _READERS: dict[str, Callable[[str, BinaryIO, int], Iterator[Item]]] = {
     "warc": read_warc,
@@ -28,3 +28,18 @@ def read(path: str, format: str, max_record_bytes: int, base: str = "") -> Itera
     raise see :func:`items_of`.
     """
     return items_of(path, format, PAGES, base, lambda file: _READERS[format](path, file, max_record_bytes))
+
+
+def read_placed(path: str, format: str, max_record_bytes: int, base: str = "") -> Iterator[tuple[Item, int]]:
+    """Yield what :func:`read` does, each with the byte of the file, as it lies there, where it begins.
+
+    Of gzipped JSONL it is the byte that the reader has come to, which is up to a buffer behind.
+    """
+
+    def placed(file: BinaryIO) -> Iterator[tuple[Item, int]]:
+        unpacked = format == "jsonl" and path.lower().endswith(".gz")
+        for item in _READERS[format](path, file, max_record_bytes):
+            yield item, file.tell() if unpacked else item.offset
+
+    for found in items_of(path, format, PAGES, base, placed):
+        yield (found, found.offset) if isinstance(found, BadRecord) else found

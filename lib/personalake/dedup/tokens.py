@@ -97,6 +97,15 @@ def token_hashes(texts: pa.Array, shingle: int = 1) -> pa.ListArray:
     return int64_list(_shingles(sequence, shingle).distinct() if shingle > 1 else sequence.distinct())
 
 
+def token_runs(texts: pa.Array, *lengths: int) -> list[Ragged]:
+    """Return for each of *lengths* the hashes of each text's runs of so many tokens, in their order, also repeats.
+
+    They are those of :func:`token_hashes`, for whoever needs no sets.
+    """
+    sequence = _sequence(texts)
+    return [_shingles(sequence, length) if length > 1 else sequence for length in lengths]
+
+
 def _sequence(texts: pa.Array) -> Ragged:
     """Every token's hash, in the order of the text.
 

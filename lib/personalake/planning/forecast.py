@@ -127,6 +127,12 @@ class _Forecaster:
 
     def _unread_pages(self) -> Figure:
         """The pages in files that no run has read, less those that a pilot has."""
+        crawl = self._stand.crawl
+        if crawl is not None and crawl.same.tells and crawl.prints.tells:
+            told, rows = f"sketches, on {crawl.pages_read:,} pages of them", crawl.pages_read
+            found = self._made.keep("pages read that are new", Figure(crawl.distinct * crawl.new, told, rows))
+            left = max(0.0, crawl.pages * found.value - self._stand.piloted)
+            return self._made.keep("pages in files not read yet", Figure(left, told, rows))
         pages = self._unread("page", arithmetic.PAGE_BYTES, own=False)
         if not pages.value:
             return pages

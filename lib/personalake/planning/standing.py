@@ -21,8 +21,10 @@ from personalake.asking import (
     steps_of,
 )
 from personalake.corpus import ingest as corpus
+from personalake.corpus.files import UNSUPPORTED
 from personalake.inputs import Inputs
 from personalake.planning.measured import Money, kind_column, kind_of, known_keys, money, through
+from personalake.planning.overlap import NewCrawl, new_crawl
 from personalake.store import Store
 from personalake.synthesis import synthesize as synthesis
 
@@ -64,6 +66,8 @@ class Standing:
     unread: Mapping[str, tuple[int, int]] = field(default_factory=dict)
     """By kind of file: how many no run has read, and their bytes."""
     money: Money = field(default_factory=lambda: Money(0, 0, 0))
+    crawl: NewCrawl | None = None
+    """What the unread files of pages hold, where the store has sketches to compare them with."""
 
 
 def empty(inputs: Inputs, journaled_microusd: int) -> Standing:
@@ -95,6 +99,7 @@ def standing(store: Store, inputs: Inputs, pilot: Store | None) -> Standing:
         tasks=tasks,
         unread=_unread(store, inputs),
         money=money(store),
+        crawl=_crawl(store, inputs),
     )
 
 
@@ -117,6 +122,19 @@ def _unread(store: Store, inputs: Inputs) -> dict[str, tuple[int, int]]:
 def _embedded(store: Store, inputs: Inputs) -> int:
     embedding = inputs.settings.dedup.embedding
     return 0 if embedding is None else store.read("hub_vectors").where(F.col("model") == embedding.name).count()
+
+
+def _crawl(store: Store, inputs: Inputs) -> NewCrawl | None:
+    """What the files of pages hold that no run has read, beside what the store's sketches know."""
+    if not inputs.files or not store.exists("sketches"):
+        return None
+    key = ["path", "size", "stamp"]
+    listed = corpus.files_frame(store.spark, inputs.files).select(*key)
+    seen = {tuple(row) for row in listed.join(store.read("files_seen").select(*key), key, "left_semi").collect()}
+    readable = (file for file in inputs.files if file.format != UNSUPPORTED)
+    new = [file for file in readable if (file.path, file.size, file.stamp) not in seen]
+    settings = inputs.settings
+    return new_crawl(store.read("sketches"), new, settings.corpus, settings.seed) if new else None
 
 
 def _task_states(store: Store, inputs: Inputs) -> dict[str, TaskState]:

@@ -182,6 +182,7 @@ class ReportFacts:
 
     *stand_in* is true where the embedded endpoint wrote any text. *stages_of* says what the stages' figures span
     ("this run", "all runs of this store"). *languages* and *domains* are counted over the hub, in any order.
+    *coverage* has tables: a caption, and rows by their columns, of which the first names the row.
     *settings* is YAML-like text without keys; *waste* is wasted US dollars by cause, this run.
     """
 
@@ -202,6 +203,7 @@ class ReportFacts:
     languages: Counts = ()
     domains: Counts = ()
     semantic_dedup: str = "not run"
+    coverage: tuple[tuple[str, tuple[dict[str, str], ...]], ...] = ()
     waste: tuple[tuple[str, float], ...] = ()
     settings: str = ""
     warnings: tuple[str, ...] = ()

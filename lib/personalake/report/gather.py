@@ -12,10 +12,12 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from personalake import __version__
+from personalake.dedup.coverage import coverage
 from personalake.dedup.embedding import METHOD
 from personalake.errors import InputError
 from personalake.llm.journal import TRIED
 from personalake.llm.offline.settings import is_stand_in
+from personalake.report import covered
 from personalake.report.facts import (
     Counts,
     Drop,
@@ -65,9 +67,10 @@ def gather(run: Run, samples: int, status: Status, message: str) -> ReportFacts:
         lambda: _counts(hub, "domain"),
         lambda: _table_sizes(run),
         lambda: store.read("runs").where("stage != 'run'").agg(F.sum("wasted_microusd")).collect()[0][0],
+        lambda: covered.tables(coverage(store.read("sketches"))),
         lambda: store.read("duplicates").where(F.col("method") == METHOD).count(),
     )
-    stages, models, shown, languages, domains, sizes, wasted, repeats = at_once(*queries)
+    stages, models, shown, languages, domains, sizes, wasted, covers, repeats = at_once(*queries)
     return ReportFacts(
         store=store.address,
         run_id=run.run_id,
@@ -85,6 +88,7 @@ def gather(run: Run, samples: int, status: Status, message: str) -> ReportFacts:
         samples=shown,
         languages=languages,
         domains=domains,
+        coverage=covers,
         waste=_waste(run),
         semantic_dedup=_semantic(run, int(repeats)),
         settings=yaml.safe_dump(run.settings.shaping_rows(), sort_keys=False, allow_unicode=True),
