@@ -21,6 +21,9 @@ _NAMES = {
     PERSONA_NGRAMS[3]: "runs of three words in personas",
 }
 
+_GROWTH = (PAGES, HOSTS, PERSONAS, PERSONA_NGRAMS[3])
+"""What is told by run: whether another crawl still brings other pages, and other pages still other personas."""
+
 
 def tables(found: Coverage) -> Tables:
     """Totals; the last runs one by one, where there are several; the sources that overlap most."""
@@ -28,7 +31,7 @@ def tables(found: Coverage) -> Tables:
     counted = [named[subject] for subject in _NAMES if subject in named]
     totals = tuple({"different": _NAMES[one.subject], "about": f"{one.about:,.0f}"} for one in counted)
     made = [(f"Ever landed, counted by sketches (standard error {100 * COUNT_ERROR:.1f} %)", totals)]
-    runs = _by_run(counted, dict(found.repeated))
+    runs = _by_run([one for one in counted if one.subject in _GROWTH], dict(found.repeated))
     if len(runs) > 1:
         made.append(("The last runs: how many they had, and of these new", runs))
     if found.overlaps:
