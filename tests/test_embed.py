@@ -151,7 +151,7 @@ def test_another_model_is_refused_until_the_hub_is_rebuilt(own: Lake) -> None:
     own.run(stages=STAGES)
     write(own, "two", some(7, 10))
     fewer = "dedup.embedding.extra_body={dimensions: 64}"
-    with pytest.raises(StoreError, match=r"vectors of 128 and of 768|vectors of 64 and of 384 dimensions"):
+    with pytest.raises(StoreError, match=r"vectors of 64 dimensions, those that are kept have 384.*--rebuild"):
         own.run(fewer, stages=STAGES)
     rebuild(own.inputs(fewer, stages=()), say=own.said.append, spark=own.spark)
     assert {row["dimensions"] for row in own.rows("hub_vectors")} == {64}
@@ -159,7 +159,7 @@ def test_another_model_is_refused_until_the_hub_is_rebuilt(own: Lake) -> None:
         own.run("dedup.embedding.model=another", stages=STAGES)
 
 
-@pytest.mark.parametrize("commits", [2, 3, 4, 5])
+@pytest.mark.parametrize("commits", [pytest.param(n, marks=pytest.mark.faults) for n in (1, 2, 3, 5)] + [4])
 def test_a_run_that_is_cut_off_goes_on_and_asks_for_no_vector_again(
     own: Lake, tmp_path: Path, quiet: str, monkeypatch: pytest.MonkeyPatch, commits: int
 ) -> None:

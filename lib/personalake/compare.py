@@ -55,6 +55,7 @@ class Known:
     blocks: DataFrame | None = None
     vectors: DataFrame | None = None
     bare: DataFrame | None = None
+    dimensions: int | None = None
 
 
 def compare_pages(run: Run, inputs: Inputs, texts: DataFrame) -> Compared:
@@ -80,19 +81,19 @@ def known_personas(run: Run, inputs: Inputs) -> Known:
     if inputs.settings.dedup.embedding is None:
         return Known(blocks)
     hub = run.store.read("hub", until_seq=through)
-    return Known(blocks, *known_vectors(run, inputs, hub, run.store.read("hub_vectors", until_seq=through)))
+    return known_by(inputs, blocks, hub, run.store.read("hub_vectors", until_seq=through))
 
 
-def known_vectors(run: Run, inputs: Inputs, hub: DataFrame, vectors: DataFrame) -> tuple[DataFrame, DataFrame | None]:
-    """The *vectors* to compare with, and the personas of the *hub* that have none, if there are any.
+def known_by(inputs: Inputs, blocks: DataFrame, hub: DataFrame, vectors: DataFrame) -> Known:
+    """What to compare with, by the blocks and the vectors of the personas in *hub*, of which some may have no vector.
 
-    Raises :class:`StoreError` where they are of another model than the settings name.
+    Raises :class:`StoreError` where vectors are of another model than the settings name.
     """
-    embed.check_model(vectors, inputs.settings)
-    # Rows of these were refused by the endpoint, or came before vectors were asked for.
-    if hub.count() == vectors.count():
-        return vectors, None
-    return vectors, hub.join(vectors.select("persona_id"), "persona_id", "left_anti")
+    dimensions = embed.known_dimensions(vectors, inputs.settings)
+    # Who has none was refused by the endpoint, or came before vectors were asked for.
+    all_have = hub.count() == vectors.count()
+    bare = None if all_have else hub.join(vectors.select("persona_id"), "persona_id", "left_anti")
+    return Known(blocks, vectors, bare, dimensions)
 
 
 def compare_personas(run: Run, inputs: Inputs, texts: DataFrame, known: Known, name: str) -> Compared:
@@ -123,22 +124,24 @@ def _rounds(
             yield Compared({"duplicates": gone, "hub_keys": _keys("persona", family, found.keys)}, found.rows, repeats)
             return
         left = texts.join(gone.select("id"), "id", "left_anti")
-        vectors = embed.vectors(run, inputs, _to_embed(left, known), record, stage)
+        vectors = embed.vectors(run, inputs, _to_embed(left, known), known.dimensions, record, stage)
         new = left.join(vectors, "id").select("id", rank(F.col("quality")).alias("rank"), "vector")
         said = semantic_repeats(new, _old(known, vectors), embedding.threshold, embedding.recall, stage)
         same = stage(said.dropped, "semantic")
-        keys = stage(_without(stage(found.keys, "keys"), same), "kept-keys")
-        kept = stage(vectors.join(same.select("id"), "id", "left_anti"), "kept-vectors")
-        orphans = stage(gone.join(same.select(F.col("id").alias("kept_id")), "kept_id", "left_semi"), "orphans")
-        lost = orphans.count()
-        settled = gone.join(orphans.select("id"), "id", "left_anti")
-        dropped = _of("persona", same.withColumn("method", F.lit(METHOD)))
+        dropped, lost, keys, kept = same.count(), 0, found.keys, vectors
+        if dropped:
+            keys = stage(_without(stage(found.keys, "keys"), same), "kept-keys")
+            kept = vectors.join(same.select("id"), "id", "left_anti")
+            orphans = stage(gone.join(same.select(F.col("id").alias("kept_id")), "kept_id", "left_semi"), "orphans")
+            lost = orphans.count()
+            gone = gone.join(orphans.select("id"), "id", "left_anti")
+            gone = gone.unionByName(_of("persona", same.withColumn("method", F.lit(METHOD))))
         rows = {
-            "duplicates": settled.unionByName(dropped),
+            "duplicates": gone,
             "hub_keys": _keys("persona", family, keys),
             "hub_vectors": embed.rows(kept, embedding.name),
         }
-        yield Compared(rows, found.rows, repeats - lost + same.count(), said.told)
+        yield Compared(rows, found.rows, repeats - lost + dropped, said.told)
         if not lost:
             return
         texts = texts.join(orphans.select("id"), "id", "left_semi")

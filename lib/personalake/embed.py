@@ -26,6 +26,7 @@ from personalake.settings import EmbeddingSettings, RoleSettings, Settings
 from personalake.stage_record import StageRecord
 
 STAGE = "embed"
+_ANEW = "`personalake dedup --rebuild` asks for all of them anew; or set it back"
 
 
 def question(inputs: Inputs) -> Question:
@@ -46,11 +47,13 @@ def question(inputs: Inputs) -> Question:
     )
 
 
-def vectors(run: Run, inputs: Inputs, texts: DataFrame, record: StageRecord, stage: Stage) -> DataFrame:
+def vectors(
+    run: Run, inputs: Inputs, texts: DataFrame, dimensions: int | None, record: StageRecord, stage: Stage
+) -> DataFrame:
     """The vectors (id, vector) of *texts* (id, text), all of one dimension, for those that have one.
 
     What was asked is counted in *record*, which is the caller's to close. Raises :class:`DeferredError` where some have
-    to wait, and :class:`StoreError` where vectors are of two dimensions.
+    to wait, and :class:`StoreError` where vectors are of two dimensions, or of others than the *dimensions* known.
     """
     embedding = inputs.settings.dedup.embedding
     if embedding is None:
@@ -59,11 +62,18 @@ def vectors(run: Run, inputs: Inputs, texts: DataFrame, record: StageRecord, sta
     found = stage(found, "vectors")
     width = F.octet_length("vector")
     widths = found.agg(F.min(width).alias("least"), F.max(width).alias("most")).collect()[0]
-    if widths["least"] != widths["most"]:
+    found_in = {size // 2 for size in widths if size is not None}
+    if len(found_in) > 1:
         raise StoreError(
-            f"vectors of {widths['least'] // 2} and of {widths['most'] // 2} dimensions came from {embedding.name}",
+            f"{embedding.name} gave vectors of {min(found_in)} and of {max(found_in)} dimensions",
             where="dedup.embedding",
-            cure="name a model, and in extra_body what else decides their dimension, so that all have the same",
+            cure="what they are compared with must be of one: name a model of which all are",
+        )
+    if dimensions is not None and found_in - {dimensions}:
+        raise StoreError(
+            f"{embedding.name} gave vectors of {found_in.pop()} dimensions, those that are kept have {dimensions}",
+            where="dedup.embedding",
+            cure=_ANEW,
         )
     return found
 
@@ -106,14 +116,16 @@ def rows(vectors: DataFrame, model: str) -> DataFrame:
     return vectors.select(F.col("id").alias("persona_id"), F.lit(model).alias("model"), dimensions, "vector")
 
 
-def check_model(known: DataFrame, settings: Settings) -> None:
-    """Raise :class:`StoreError` where the vectors *known* are of another model than *settings* name."""
+def known_dimensions(known: DataFrame, settings: Settings) -> int | None:
+    """The dimension of the vectors *known*, null where there are none.
+
+    Raises :class:`StoreError` where they are of another model than *settings* name.
+    """
     embedding = settings.dedup.embedding
     name = "" if embedding is None else embedding.name
-    others = known.where(F.col("model") != name).select("model").limit(1).collect()
+    made = known.groupBy("model").agg(F.max("dimensions").alias("dimensions")).collect()
+    others = sorted(row["model"] for row in made if row["model"] != name)
     if others:
-        raise StoreError(
-            f"personas were compared by vectors of {others[0]['model']!r} so far, the settings say {name!r}",
-            where="dedup.embedding",
-            cure="`personalake dedup --rebuild` asks for all of them anew; or set it back",
-        )
+        what = f"personas were compared by vectors of {others[0]!r} so far, the settings say {name!r}"
+        raise StoreError(what, where="dedup.embedding", cure=_ANEW)
+    return int(made[0]["dimensions"]) if made else None

@@ -16,7 +16,7 @@ from pyspark.sql import functions as F
 
 from personalake import amend
 from personalake.amend import Change
-from personalake.compare import Known, check_family, compare_personas, known_vectors, persona_family
+from personalake.compare import Known, check_family, compare_personas, known_by, persona_family
 from personalake.dedup import passes
 from personalake.dedup.deduplicate import remaining
 from personalake.inputs import Inputs
@@ -165,7 +165,7 @@ def _settled(run: Run, inputs: Inputs, personas: DataFrame, blocks: DataFrame, g
     if inputs.settings.dedup.embedding is not None:
         named = gone.withColumnRenamed("id", "persona_id")
         left = (store.read(name).join(named, "persona_id", "left_anti") for name in ("hub", "hub_vectors"))
-        known = Known(blocks, *known_vectors(run, inputs, *left))
+        known = known_by(inputs, blocks, *left)
     texts = personas.selectExpr("persona_id AS id", "text", "quality")
     found = compare_personas(run, inputs, texts, known, "orphans")
     run.close(*found.asked)
