@@ -91,14 +91,13 @@ def _of_keys(run: Run, keys: DataFrame) -> list[Change]:
 
 
 def _of_vectors(run: Run, vectors: DataFrame | None) -> list[Change]:
-    """Those of another model go, and those of personas that aren't kept; all, where none are compared by now."""
-    old = run.store.read("hub_vectors").select("persona_id", "model")
+    """By whole rows: of another model or dimension all go; and all, where none are compared by now."""
+    old = run.store.read("hub_vectors").drop("seq")
     if vectors is None:
         return [Change("hub_vectors", "delete", old)]
-    key = ["persona_id", "model"]
     return [
-        Change("hub_vectors", "delete", old.join(vectors.select(*key), key, "left_anti")),
-        Change("hub_vectors", "append", vectors.join(old, key, "left_anti")),
+        Change("hub_vectors", "delete", old.join(vectors, old.columns, "left_anti")),
+        Change("hub_vectors", "append", vectors.join(old, old.columns, "left_anti")),
     ]
 
 
