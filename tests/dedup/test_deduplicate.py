@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import ast
+import csv
 import gzip
 import itertools
 import json
@@ -18,6 +20,8 @@ import pytest
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.testing import assertSchemaEqual
 
+from personalake.dedup import tuning
+from personalake.dedup.blocks import set_prints
 from personalake.dedup.deduplicate import Deduplicated, deduplicate
 from personalake.dedup.family import Family
 from personalake.dedup.minhash import HASH_PRIME, Coefficients
@@ -274,3 +278,38 @@ def test_on_real_personas_every_drop_is_right_and_less_than_one_pair_in_a_hundre
     missed = [pair for pair in pairs if set(pair) <= set(kept_sets)]
     assert len(pairs) > 1_000
     assert len(missed) <= 0.01 * len(pairs)
+
+
+def real_personas(name: str) -> list[str]:
+    if name == "personagym":
+        (assigned,) = ast.parse((PERSONAS / name / "personas.py.txt").read_text()).body
+        assert isinstance(assigned, ast.Assign)
+        return [str(text) for text in ast.literal_eval(assigned.value)]
+    if name == "japan":
+        with (PERSONAS / "japan-synthetic-personas" / "sample_50.csv").open(encoding="utf-8") as file:
+            return [row[column] for row in csv.DictReader(file) for column in row if column.endswith("persona")]
+    lines = gzip.decompress((PERSONAS / f"{name}.jsonl.gz").read_bytes()).decode().splitlines()
+    return [json.loads(line)["persona"] for line in lines]
+
+
+@pytest.mark.skipif(not PERSONAS.exists(), reason="the real personas in ../shared/data are not here")
+@pytest.mark.parametrize(
+    ("name", "threshold", "least"),
+    [("spc_personas", 0.9, 10_000), ("spc_personas", 0.8, 10_000), ("personagym", 0.5, 0), ("japan", 0.5, 0)],
+)
+def test_on_real_personas_exact_drops_what_all_pairs_drop(
+    spark: SparkSession, stage: Stage, name: str, threshold: float, least: int
+) -> None:
+    texts = real_personas(name)
+    dropped = run(spark, stage, [(f"{n:05}", text, None) for n, text in enumerate(texts)], Family(threshold)).dropped
+    sets = ragged(token_hashes(pa.array(texts)))
+    _, first = np.unique(set_prints(sets), return_index=True)
+    first.sort()
+    pairs = tuning.all_pairs(sets.take(first), threshold)
+    stays = {f"{n:05}" for n in np.delete(first, tuning.dropped(pairs)).tolist()}
+    assert {f"{n:05}" for n in range(len(texts))} - dropped.keys() == stays
+    assert len(dropped) >= least
+    for id_, (kept, _, similarity) in dropped.items():
+        assert kept in stays
+        assert similarity == float(alike(texts[int(id_)], texts[int(kept)]))
+        assert similarity >= threshold
