@@ -116,3 +116,24 @@ def test_a_rebuild_that_is_cut_off_is_carried_out_by_whatever_runs_next(
     own.run(LOOSE, stages=("dedup",))
     same_rows(whole, own, ("hub", "duplicates", "hub_keys", "sketches"))
     check(own, Fraction(6, 10))
+
+
+@pytest.mark.faults
+def test_a_rebuild_after_a_stage_that_was_cut_off_is_carried_out_again_without_loss(
+    own: Lake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = own.folder.parent / "more.jsonl"
+    file.write_text('{"persona": "a beekeeper who counts her queens every spring morning"}\n')
+    own.run(f"personas.paths=['{file}']", stages=("ingest",))
+    # The stage lands its blocks and dies before it is closed; the rebuild has its number.
+    with monkeypatch.context() as patch:
+        cut_after(patch, 4)
+        with pytest.raises(KeyboardInterrupt):
+            own.run(stages=("dedup",))
+    for commits in (3, 4, 5):
+        with monkeypatch.context() as patch:
+            cut_after(patch, commits)
+            with pytest.raises(KeyboardInterrupt):
+                rebuilt(own)
+        own.run(stages=("dedup",))
+        check(own, Fraction(9, 10))

@@ -31,6 +31,11 @@ from personalake.stage_record import StageRecord
 from personalake.store import Store
 
 _BLOCK = ("block", "count", "keys", "rows")
+_ROUNDS = MOST_ROUNDS // 2
+"""After so many, who has lost its reason once more is compared by words alone."""
+
+REBUILDS = _ROUNDS
+"""The first round of a rebuild."""
 
 
 @dataclass(frozen=True)
@@ -96,14 +101,17 @@ def known_by(inputs: Inputs, blocks: DataFrame, hub: DataFrame, vectors: DataFra
     return Known(blocks, vectors, bare, dimensions)
 
 
-def compare_personas(run: Run, inputs: Inputs, texts: DataFrame, known: Known, name: str) -> Compared:
+def compare_personas(
+    run: Run, inputs: Inputs, texts: DataFrame, known: Known, name: str, first_round: int = 0
+) -> Compared:
     """Compare personas (id, text, quality) with each other and with the *known*, which stay as they are.
 
     Both promises of dedup hold for the result: no two kept ones are a found pair, and each that is dropped names a kept
-    one at or above its method's threshold. What is materialised bears *name*.
+    one at or above its method's threshold. What is materialised bears *name*. A caller who may meet blocks that a stage
+    has made under this run's number, before it was cut off, begins at a *first_round* of its own.
     """
     record = StageRecord(embed.STAGE)
-    rounds = list(_rounds(run, inputs, texts, known, name, record))
+    rounds = list(_rounds(run, inputs, texts, known, name, first_round, record))
     every = {
         table: functools.reduce(DataFrame.unionByName, [each.rows[table] for each in rounds if table in each.rows])
         for table in rounds[0].rows
@@ -113,14 +121,14 @@ def compare_personas(run: Run, inputs: Inputs, texts: DataFrame, known: Known, n
 
 
 def _rounds(
-    run: Run, inputs: Inputs, texts: DataFrame, known: Known, name: str, record: StageRecord
+    run: Run, inputs: Inputs, texts: DataFrame, known: Known, name: str, first: int, record: StageRecord
 ) -> Iterator[Compared]:
     embedding, family = inputs.settings.dedup.embedding, persona_family(run.store, inputs.settings)
-    for number in count():
+    for number in count(first):
         stage = run.store.stager(f"{name}-{number}")
         found = deduplicate(texts, known.blocks, family, batch_number(run.seq, number), stage)
         gone, repeats = _of("persona", found.duplicates), sum(found.counts.values())
-        if embedding is None or number == MOST_ROUNDS - 1:
+        if embedding is None or number == first + _ROUNDS - 1:
             yield Compared({"duplicates": gone, "hub_keys": _keys("persona", family, found.keys)}, found.rows, repeats)
             return
         left = texts.join(gone.select("id"), "id", "left_anti")

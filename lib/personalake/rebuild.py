@@ -13,7 +13,7 @@ from pyspark.sql import DataFrame, SparkSession
 
 from personalake import amend
 from personalake.amend import Change, Prepared
-from personalake.compare import Known, compare_personas, persona_family
+from personalake.compare import REBUILDS, Known, compare_personas, persona_family
 from personalake.errors import InputError
 from personalake.inputs import Inputs
 from personalake.pipeline import execute
@@ -42,7 +42,7 @@ def prepare(run: Run, *, inputs: Inputs) -> Prepared:
     store, family, through = run.store, persona_family(run.store, inputs.settings), run.through("dedup")
     personas = store.read("personas")
     texts = personas.selectExpr("persona_id AS id", "text", "quality")
-    found = compare_personas(run, inputs, texts, Known(), "rebuild")
+    found = compare_personas(run, inputs, texts, Known(), "rebuild", REBUILDS)
     if not found.total:
         raise InputError("no persona to compare", where=store.address, cure="`personalake run` brings some")
     run.close(*found.asked)
