@@ -130,7 +130,8 @@ def test_what_means_the_same_goes_with_its_reason_and_each_text_is_asked_for_onc
     assert [row["reason"] for row in refused] == ["too_long"]
     requests, answered, rejected, sent = own.sums("requests", "answered", "rejected", "sent")["embed"]
     assert requests == answered + rejected
-    assert sent < requests / 5
+    # The one that is too long is found by halving what it was sent with.
+    assert sent < requests / 2
     keys = [row["request_key"] for row in own.rows("completions")]
     assert len(keys) == len(set(keys)) == requests
 
