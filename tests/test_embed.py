@@ -183,4 +183,5 @@ def test_a_run_that_has_to_wait_or_is_cut_off_goes_on_and_asks_for_no_vector_aga
 def test_a_model_that_lies_nowhere_is_refused_before_anything_starts(own: Lake) -> None:
     own.overrides.remove(MODEL)
     with pytest.raises(SettingsError, match="no folder /no/such/model"):
-        own.inputs("dedup.embedding.path=/no/such/model")
+        own.run("dedup.embedding.path=/no/such/model", stages=("dedup",))
+    assert not own.folder.exists()

@@ -9,7 +9,7 @@ import pytest
 from pyspark.sql import SparkSession
 
 from personalake.cli import main
-from personalake.errors import InputError, PersonalakeError
+from personalake.errors import InputError, PersonalakeError, SettingsError
 from personalake.own_data import dedup_files
 from personalake.settings import Settings
 
@@ -169,3 +169,10 @@ def test_texts_of_every_odd_kind_are_each_kept_or_named(spark: SparkSession, tmp
         ("11", "00", "identical"), ("13", "12", "identical"),
     ]  # fmt: skip
     assert told["rows"] == len(odd)
+
+
+def test_a_table_of_ones_own_is_not_compared_by_vectors_and_that_is_said(tmp_path: Path) -> None:
+    settings = Settings.model_validate({"store": {"path": "x"}, "dedup": {"embedding": {"model": "some-model"}}})
+    with pytest.raises(SettingsError, match=r"by its words alone.*--set dedup\.embedding=null"):
+        dedup_files(settings, "rows.jsonl", "text", None, str(tmp_path / "out"), say=lambda _: None)
+    assert not (tmp_path / "out").exists()

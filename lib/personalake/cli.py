@@ -233,13 +233,13 @@ def _correct(arguments: argparse.Namespace, settings: Settings, folder: Path) ->
     show.refuse_no_store(settings)
     inputs = read_inputs(settings, folder, stages=())
     with Terminal() as terminal:
-        told: dict[str, Any] = {"verbose": arguments.verbose, "say": terminal.say}
+        told: dict[str, Any] = {"verbose": arguments.verbose, "say": terminal.say, "progress": terminal.progress}
         if arguments.command == "dedup":
             done = rebuild.rebuild(inputs, **told)
         elif arguments.command == "reaccept":
-            done = reaccept.reaccept(inputs, arguments.stage, progress=terminal.progress, **told)
+            done = reaccept.reaccept(inputs, arguments.stage, **told)
         else:
-            done = replay.replay(inputs, arguments.where, arguments.stage, progress=terminal.progress, **told)
+            done = replay.replay(inputs, arguments.where, arguments.stage, **told)
     return _finish(arguments, done)
 
 

@@ -22,7 +22,7 @@ from personalake.dedup.deduplicate import deduplicate, remaining
 from personalake.dedup.embedding import METHOD, semantic_repeats
 from personalake.dedup.family import Family
 from personalake.dedup.saved import saved_family, saved_page_family
-from personalake.dedup.survivors import rank
+from personalake.dedup.survivors import IN_HUB, rank
 from personalake.errors import StoreError
 from personalake.inputs import Inputs
 from personalake.runs import Run
@@ -133,8 +133,8 @@ def _rounds(
             return
         left = texts.join(gone.select("id"), "id", "left_anti")
         vectors = embed.vectors(run, inputs, _to_embed(left, known), known.dimensions, record, stage)
-        new = left.join(vectors, "id").select("id", rank(F.col("quality")).alias("rank"), "vector")
-        said = semantic_repeats(new, _old(known, vectors), embedding.threshold, embedding.recall, stage)
+        new, old = vectors.where(F.col("rank") != IN_HUB), _old(known, vectors.where(F.col("rank") == IN_HUB))
+        said = semantic_repeats(new, old, embedding.threshold, embedding.recall, stage)
         same = stage(said.dropped, "semantic")
         dropped, lost, keys, kept = same.count(), 0, found.keys, vectors
         if dropped:
@@ -157,18 +157,17 @@ def _rounds(
 
 
 def _to_embed(left: DataFrame, known: Known) -> DataFrame:
-    texts = left.select("id", "text")
-    return texts if known.bare is None else texts.unionByName(known.bare.selectExpr("persona_id AS id", "text"))
-
-
-def _old(known: Known, vectors: DataFrame) -> DataFrame | None:
-    """The vectors of the known ones, those that were made just now among them."""
-    if known.vectors is None:
-        return None
-    old = known.vectors.selectExpr("persona_id AS id", "vector")
+    """Those that are compared now, and those of the hub that have no vector yet."""
+    texts = left.select("id", rank(F.col("quality")).alias("rank"), "text")
     if known.bare is None:
-        return old
-    return old.unionByName(vectors.join(known.bare.selectExpr("persona_id AS id"), "id", "left_semi"))
+        return texts
+    return texts.unionByName(known.bare.select(F.col("persona_id").alias("id"), F.lit(IN_HUB).alias("rank"), "text"))
+
+
+def _old(known: Known, made: DataFrame) -> DataFrame:
+    """The vectors of the known ones, those that were *made* just now among them."""
+    made = made.select("id", "vector")
+    return made if known.vectors is None else known.vectors.selectExpr("persona_id AS id", "vector").unionByName(made)
 
 
 def _grown(known: Known, keys: DataFrame, vectors: DataFrame) -> Known:

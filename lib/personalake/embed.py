@@ -6,7 +6,10 @@ compared by its tokens alone.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
+from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
 from pyspark.sql import DataFrame
@@ -15,7 +18,7 @@ from pyspark.sql import functions as F
 from personalake.accept import Reading, Refusal, outcomes
 from personalake.dedup.survivors import Stage
 from personalake.dedup.vectors import NoVectorError, of_reply
-from personalake.errors import StoreError
+from personalake.errors import SettingsError, StoreError
 from personalake.inputs import Inputs
 from personalake.llm.complete import Ask
 from personalake.llm.embeddings import PATH, embedding_requests
@@ -50,7 +53,7 @@ def question(inputs: Inputs) -> Question:
 def vectors(
     run: Run, inputs: Inputs, texts: DataFrame, dimensions: int | None, record: StageRecord, stage: Stage
 ) -> DataFrame:
-    """The vectors (id, vector) of *texts* (id, text), all of one dimension, for those that have one.
+    """The vectors (id, rank, vector) of *texts* (id, rank, text), all of one dimension, for those that have one.
 
     What was asked is counted in *record*, which is the caller's to close. Raises :class:`DeferredError` where some have
     to wait, and :class:`StoreError` where vectors are of two dimensions, or of others than the *dimensions* known.
@@ -59,7 +62,7 @@ def vectors(
     if embedding is None:
         raise ValueError("no embedding is set")
     found = _made(texts, embedding) if embedding.path else _asked(run, inputs, texts, record)
-    found = stage(found, "vectors")
+    found = stage(found.join(texts.select("id", "rank"), "id").select("id", "rank", "vector"), "vectors")
     width = F.octet_length("vector")
     widths = found.agg(F.min(width).alias("least"), F.max(width).alias("most")).collect()[0]
     found_in = {size // 2 for size in widths if size is not None}
@@ -79,7 +82,7 @@ def vectors(
 
 
 def _asked(run: Run, inputs: Inputs, texts: DataFrame, record: StageRecord) -> DataFrame:
-    model = question(inputs)
+    began, model = time.monotonic(), question(inputs)
     refused = run.store.read("rejects").where(F.col("stage") == STAGE)
     # What was refused once is on record, and would be again.
     known = refused.select("request_key", F.col("input_key").alias("origin_id"))
@@ -87,6 +90,7 @@ def _asked(run: Run, inputs: Inputs, texts: DataFrame, record: StageRecord) -> D
     answers, spent = run.completer.complete([Ask(STAGE, requests, model)])
     read = outcomes(answers, _reader(str(model.role.model)), HUB_VECTORS).withColumn("stage", F.lit(STAGE))
     found = run.land_outcomes({STAGE: record}, {"hub_vectors": read}, spent, later=["hub_vectors"])["hub_vectors"]
+    record.seconds += time.monotonic() - began
     if record.counts["deferred"]:
         run.close(record)
     return found.selectExpr("persona_id AS id", "vector")
@@ -108,6 +112,19 @@ def _made(texts: DataFrame, embedding: EmbeddingSettings) -> DataFrame:
     from personalake.dedup.local_model import encoder  # noqa: PLC0415 (only where it is wanted)
 
     return texts.select("id", "text").mapInArrow(encoder(str(embedding.path)), "id string, vector binary")
+
+
+def check_local_model(settings: Settings) -> None:
+    """Raise :class:`SettingsError` where a model on the workers is named that can't be used here."""
+    embedding = settings.dedup.embedding
+    if embedding is None or embedding.path is None:
+        return
+    where = "dedup.embedding.path"
+    if not Path(embedding.path).is_dir():
+        raise SettingsError(f"no folder {embedding.path}", where=where, cure="put the model there: none is downloaded")
+    if find_spec("sentence_transformers") is None:
+        cure = "pip install 'personalake[embeddings]' here and on every worker, or name a `model` of the endpoint"
+        raise SettingsError("sentence-transformers isn't installed", where=where, cure=cure)
 
 
 def rows(vectors: DataFrame, model: str) -> DataFrame:

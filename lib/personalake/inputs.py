@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass, field
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -54,21 +53,8 @@ def read_inputs(settings: Settings, folder: Path, stages: tuple[str, ...] = STAG
     names = [task.task for task, _ in tasks]
     if len(set(names)) != len(names):
         raise SettingsError("two task files bear the same name", where="synthesize.tasks", cure="rename one")
-    _check_local_model(settings)
     files, own = _files(settings) if "ingest" in stages else ((), ())
     return Inputs(settings, models, _domains(folder / "taxonomy.yaml"), tasks, files, own)
-
-
-def _check_local_model(settings: Settings) -> None:
-    embedding = settings.dedup.embedding
-    if embedding is None or embedding.path is None:
-        return
-    where = "dedup.embedding.path"
-    if not Path(embedding.path).is_dir():
-        raise SettingsError(f"no folder {embedding.path}", where=where, cure="put the model there: none is downloaded")
-    if find_spec("sentence_transformers") is None:
-        cure = "pip install 'personalake[embeddings]' here and on every worker, or name a `model` of the endpoint"
-        raise SettingsError("sentence-transformers isn't installed", where=where, cure=cure)
 
 
 def _files(settings: Settings) -> tuple[tuple[CorpusFile, ...], tuple[CorpusFile, ...]]:

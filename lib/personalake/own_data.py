@@ -17,7 +17,7 @@ from pyspark.sql import functions as F
 
 from personalake.dedup.deduplicate import deduplicate
 from personalake.dedup.saved import saved_family
-from personalake.errors import InputError
+from personalake.errors import InputError, SettingsError
 from personalake.session import (
     at_once,
     explained,
@@ -59,6 +59,9 @@ def dedup_files(
     that is given stays open. Raises :class:`InputError` for an input or output that can't be used; what was half
     written by a try that was cut off is written again.
     """
+    if settings.dedup.embedding is not None:
+        what = "a table of your own is compared by its words alone"
+        raise SettingsError(what, where="dedup.embedding", cure="--set dedup.embedding=null")
     format_, folder = format_of(path), Folder(absolute(out))
     work = folder / "_work"
     if not work.exists() and any((folder / name).exists() for name in ("kept", "duplicates")):

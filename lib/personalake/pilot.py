@@ -25,6 +25,7 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from personalake.api_key import check_keys
+from personalake.embed import check_local_model
 from personalake.errors import DeferredError, LeaseHeldError, SettingsError
 from personalake.inputs import Inputs
 from personalake.lease import Lease
@@ -98,8 +99,9 @@ def take_over(main: Store, inputs: Inputs, say: Callable[[str], None]) -> None:
 
 
 def check_payable(settings: Settings, spark: SparkSession | None) -> None:
-    """Find out ahead of a session what needs none: the store's address, and the keys where this machine calls."""
+    """Find out ahead of a session what needs none: the store, a local model, and keys where this machine calls."""
     check_address(settings.store)
+    check_local_model(settings)
     if settings.llm.run_on == "driver" or tasks_run_here(settings.spark, spark):
         check_keys(settings.llm, os.environ)
 

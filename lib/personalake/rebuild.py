@@ -16,6 +16,7 @@ from personalake.amend import Change, Prepared
 from personalake.compare import REBUILDS, Known, compare_personas, persona_family
 from personalake.errors import InputError
 from personalake.inputs import Inputs
+from personalake.llm.progress import Progress
 from personalake.pipeline import execute
 from personalake.runs import Run
 from personalake.shown import Shown
@@ -26,7 +27,12 @@ _PERSONA = "kind = 'persona'"
 
 
 def rebuild(
-    inputs: Inputs, *, say: Callable[[str], None], spark: SparkSession | None = None, verbose: bool = False
+    inputs: Inputs,
+    *,
+    say: Callable[[str], None],
+    progress: Callable[[Progress], None] = lambda _: None,
+    spark: SparkSession | None = None,
+    verbose: bool = False,
 ) -> Shown:
     """Compare all personas of the store with each other, also those that `dedup` hasn't come to, by today's settings.
 
@@ -34,7 +40,8 @@ def rebuild(
     what :func:`pipeline.execute` raises.
     """
     first = functools.partial(prepare, inputs=inputs)
-    return execute(inputs, (), say=say, spark=spark, verbose=verbose, prepare=first, command="dedup --rebuild")
+    command = "dedup --rebuild"
+    return execute(inputs, (), say=say, progress=progress, spark=spark, verbose=verbose, prepare=first, command=command)
 
 
 def prepare(run: Run, *, inputs: Inputs) -> Prepared:

@@ -104,15 +104,12 @@ class Run:
     def append(self, rows: Mapping[str, DataFrame], stages: Sequence[str]) -> None:
         """Append what *stages* made to its tables, less what an earlier, cut-off try at them has landed."""
         since = min(map(self.through, stages))
+        # A try that was cut off has made other blocks, and sketches under its own number, of the same rows.
+        again = {"hub_keys": f"kind = '{INDEXED.get(stages[0])}'", "sketches": f"stage = '{stages[0]}'"}
 
         def to(table: str, made: DataFrame) -> None:
-            if self.resumes and table == "hub_keys":
-                # A try that was cut off has made other blocks of the same rows.
-                kind = INDEXED[stages[0]]
-                self.store.replace(table, made, self.seq, where=f"kind = '{kind}' AND seq > {since}")
-            elif self.resumes and table == "sketches":
-                # Theirs are of the same rows, under another run's number.
-                self.store.replace(table, made, self.seq, where=f"stage = '{stages[0]}' AND seq > {since}")
+            if self.resumes and table in again:
+                self.store.replace(table, made, self.seq, where=f"{again[table]} AND seq > {since}")
             elif self.resumes:
                 self.store.append_new(table, made, self.seq, after_seq=since)
             else:

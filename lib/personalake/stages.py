@@ -5,6 +5,7 @@ A stage with nothing new to it does nothing and leaves no trace.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -127,7 +128,10 @@ def dedup(run: Run, inputs: Inputs) -> None:
     compared = compare_personas(run, inputs, texts, known_personas(run, inputs), "dedup")
     kept = fresh.drop("seq").join(compared.rows["duplicates"].selectExpr("id AS persona_id"), "persona_id", "left_anti")
     run.append({"hub": kept, "sketches": hub_sketches(kept), **compared.rows}, ["dedup"])
+    if compared.told:
+        run.say(f"by vectors: {compared.told}")
     record.message = compared.told
+    record.seconds = time.monotonic() - record.began - sum(each.seconds for each in compared.asked)
     record.add(items=compared.total, accepted=compared.total - compared.repeats, duplicates=compared.repeats)
     run.close(*compared.asked, record)
 

@@ -41,18 +41,6 @@ Row = tuple[str, str, float | None]
 Dropped = dict[str, tuple[str, str, float]]
 
 
-@pytest.fixture
-def stage(spark: SparkSession, tmp_path: Path) -> Stage:
-    numbers = itertools.count()
-
-    def write(frame: DataFrame, name: str) -> DataFrame:
-        path = str(tmp_path / f"{next(numbers)}-{name}")
-        frame.write.parquet(path)
-        return spark.read.schema(frame.schema).parquet(path)
-
-    return write
-
-
 @dataclass
 class Outcome:
     """The dropped rows (id to kept id, method, similarity), and the blocks and ids of the kept ones."""

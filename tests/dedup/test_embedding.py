@@ -1,12 +1,9 @@
 from __future__ import annotations
 
-import itertools
-from pathlib import Path
-
 import numpy as np
 import pyarrow as pa
 import pytest
-from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import SparkSession
 from pyspark.testing import assertSchemaEqual
 
 from personalake.dedup import cells, embedding, vector_passes
@@ -19,18 +16,6 @@ WIDTH = 24
 NEW, HUB = "id string, rank double, vector binary", "id string, vector binary"
 Row = tuple[str, float, bytes]
 Dropped = dict[str, tuple[str, float]]
-
-
-@pytest.fixture
-def stage(spark: SparkSession, tmp_path: Path) -> Stage:
-    numbers = itertools.count()
-
-    def write(frame: DataFrame, name: str) -> DataFrame:
-        path = str(tmp_path / f"{next(numbers)}-{name}")
-        frame.write.parquet(path)
-        return spark.read.schema(frame.schema).parquet(path)
-
-    return write
 
 
 def rows_of(seed: int, count: int, ids_from: str, spread: float = 0.2) -> list[Row]:

@@ -13,15 +13,6 @@ Pair = tuple[str, float, int, str, float, float]
 LATE = float("inf")
 
 
-@pytest.fixture
-def stage(spark: SparkSession, tmp_path: Path) -> Stage:
-    def write(frame: DataFrame, name: str) -> DataFrame:
-        frame.write.parquet(str(tmp_path / name))
-        return spark.read.schema(frame.schema).parquet(str(tmp_path / name))
-
-    return write
-
-
 def settled(pairs: DataFrame, stage: Stage, small: int = SMALL) -> dict[str, tuple[str, float]]:
     rows = settle(pairs, stage, small).collect()
     found = {row["id"]: (row["kept_id"], row["similarity"]) for row in rows}

@@ -1,20 +1,20 @@
 from __future__ import annotations
 
 import itertools
-from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import SparkSession
 
 from personalake.dedup import tuning
 from personalake.dedup.deduplicate import deduplicate
 from personalake.dedup.family import Family
 from personalake.dedup.minhash import choose_bands, signatures
 from personalake.dedup.ragged import Ragged, ragged
+from personalake.dedup.survivors import Stage
 from personalake.dedup.tokens import token_hashes
 from personalake.dedup.tuning import Pairs
 from personalake.dedup.verify import rational
@@ -60,15 +60,8 @@ def test_all_pairs_at_or_above_a_threshold_are_counted(sets: list[frozenset[int]
 
 
 @pytest.mark.parametrize("threshold", [0.6, 0.9])
-def test_as_many_are_dropped_as_dedup_drops(spark: SparkSession, tmp_path: Path, threshold: float) -> None:
+def test_as_many_are_dropped_as_dedup_drops(spark: SparkSession, stage: Stage, threshold: float) -> None:
     texts = [*many_texts(120), *many_texts(120)[:9]]
-    numbers = itertools.count()
-
-    def stage(frame: DataFrame, name: str) -> DataFrame:
-        path = str(tmp_path / f"{next(numbers)}-{name}")
-        frame.write.parquet(path)
-        return spark.read.schema(frame.schema).parquet(path)
-
     # Better ones at the end, so that the order counts.
     rows = [(f"{number:04}", text, number / 1000) for number, text in enumerate(texts)]
     frame = spark.createDataFrame(rows, ROWS)

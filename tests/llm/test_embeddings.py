@@ -99,7 +99,7 @@ def test_a_part_that_is_tried_again_asks_only_for_what_is_not_in_the_journal(tmp
 def test_an_unknown_embedding_model_stops_the_run(tmp_path: Path) -> None:
     with serving(OfflineSettings(flaws=0.0)) as base_url:
         tally = run(_plan(base_url, tmp_path, 1), _requests(_TEXTS[:1], _question("no-such-model")))
-    assert (tally["outcome"], tally["reason"]) == ("stop", "unknown_model")
+    assert (tally["outcome"], tally["reason"]) == ("stop", "unknown_embedding_model")
 
 
 def _body(*vectors: Any, **more: Any) -> bytes:

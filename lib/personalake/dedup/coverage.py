@@ -81,9 +81,10 @@ def coverage(sketches: DataFrame) -> Coverage:
 
     Raises :class:`StoreError` for sketches that were made under other parameters.
     """
-    check(sketches)
+    made = sketches.select("kind", "subject", "family", "seq").distinct().collect()
+    refuse_others((row["kind"], row["subject"], row["family"]) for row in made)
+    last = sorted({int(row["seq"]) for row in made})[-RUNS:]
     sketches = sketches.where(F.col("subject") != PAGE_PRINTS)  # Made to be asked, not to be counted.
-    last = sorted(int(row[0]) for row in sketches.select("seq").distinct().collect())[-RUNS:]
     if not last:
         return Coverage()
     early = merged(sketches.where(F.col("seq") < last[0])).withColumn("run", F.lit(_BEFORE).cast("long"))

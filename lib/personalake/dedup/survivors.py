@@ -10,8 +10,11 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
+
+from personalake.dedup.ragged import Ints
 
 Stage = Callable[[DataFrame, str], DataFrame]
 """Writes a DataFrame to the work folder under a name and returns what reads it back: work done once, lineage cut."""
@@ -62,15 +65,10 @@ def settled(verified: pa.RecordBatch) -> pa.RecordBatch:
 
     first, second = leader[one[~same]], leader[other[~same]]
     worse, better, alike = np.maximum(first, second), np.minimum(first, second), alike[~same]
-    order = np.lexsort((better, worse))
+    dropped = walk(worse, better)
+    rows_dropped, by = np.array(list(dropped), dtype=np.int64), np.array(list(dropped.values()), dtype=np.int64)
     kept, similarity = np.full(len(address), -1), np.ones(len(address))
-    witness = kept.tolist()
-    for row, best, place in zip(worse[order].tolist(), better[order].tolist(), order.tolist(), strict=True):
-        # The better one's own pairs came before this one, so it is decided.
-        if witness[row] < 0 and witness[best] < 0:
-            witness[row] = best
-            similarity[row] = alike[place]
-    kept = np.asarray(witness, dtype=np.int64)
+    kept[rows_dropped], similarity[rows_dropped] = better[by], alike[by]
 
     copy = leader != np.arange(len(address))
     kept[copy] = np.where(kept[leader[copy]] >= 0, kept[leader[copy]], leader[copy])
@@ -84,6 +82,20 @@ def settled(verified: pa.RecordBatch) -> pa.RecordBatch:
         pa.array(similarity[gone]),
     ]
     return pa.RecordBatch.from_arrays(columns, ["id", "address", "kept_id", "similarity"])
+
+
+def walk(worse: Ints, better: Ints) -> dict[int, int]:
+    """Return for each row to drop the number of the pair that says so; rows are numbered from the best on.
+
+    From the best row on, one is dropped if it repeats one that isn't; the best of those counts.
+    """
+    order = np.lexsort((better, worse))
+    dropped: dict[int, int] = {}
+    for row, other, place in zip(worse[order].tolist(), better[order].tolist(), order.tolist(), strict=True):
+        # The better one's own pairs came before this one, so it is decided.
+        if row not in dropped and other not in dropped:
+            dropped[row] = place
+    return dropped
 
 
 _ROW = ("address", "rank", "id")
@@ -154,13 +166,13 @@ def _without(pairs: DataFrame, dropped: DataFrame) -> DataFrame:
 
 def _dropped_in_order(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
     """Walk ``rank, id, better_id`` from the best row on: the row is dropped if a better neighbour was not."""
-    pairs: list[tuple[float, str, str]] = []
-    for batch in batches:
-        columns = (batch.column(name).to_pylist() for name in ("rank", "id", "better_id"))
-        pairs.extend(zip(*columns, strict=True))
-    dropped: dict[str, None] = {}
-    for _, row, better in sorted(pairs):
-        # The better one's own pairs came before this one, so it is decided.
-        if better not in dropped:
-            dropped[row] = None
-    yield pa.RecordBatch.from_arrays([pa.array(list(dropped), pa.string())], ["id"])
+    found = [batch for batch in batches if batch.num_rows]
+    if not found:
+        return
+    pairs = pa.Table.from_batches(found).combine_chunks()
+    rows = pairs.select(["rank", "id"]).group_by(["rank", "id"]).aggregate([])
+    ids = rows.sort_by([("rank", "ascending"), ("id", "ascending")]).column("id").combine_chunks()
+    # A better one that is no row of any pair itself repeats nobody better: it stays, and comes before all.
+    worse, better = (pc.index_in(pairs.column(name).combine_chunks(), ids) for name in ("id", "better_id"))
+    dropped = walk(worse.to_numpy().astype(np.int64), pc.fill_null(better, -1).to_numpy().astype(np.int64))
+    yield pa.RecordBatch.from_arrays([ids.take(pa.array(sorted(dropped)))], ["id"])

@@ -23,7 +23,7 @@ from personalake.dedup.deduplicate import CROWD
 from personalake.dedup.family import Family
 from personalake.dedup.minhash import HASH_PRIME, Bands, Coefficients, band_keys
 from personalake.dedup.ragged import Ints, Ragged, ragged
-from personalake.dedup.survivors import rank
+from personalake.dedup.survivors import rank, walk
 from personalake.dedup.tokens import token_hashes
 from personalake.dedup.verify import intersections, rational, repeats, similarity
 from personalake.errors import InputError
@@ -124,13 +124,7 @@ def all_pairs(sets: Ragged, threshold: float) -> Pairs:
 
 def dropped(pairs: Pairs) -> Ints:
     """The numbers of the sets that go if *pairs* repeat each other: whoever repeats one that stays, best first."""
-    order = np.lexsort((pairs.left, pairs.right))
-    gone: set[int] = set()
-    for better, worse in zip(pairs.left[order].tolist(), pairs.right[order].tolist(), strict=True):
-        # The better one's own pairs came before this one, so it is decided.
-        if better not in gone:
-            gone.add(worse)
-    return np.array(sorted(gone), dtype=np.int64)
+    return np.array(sorted(walk(pairs.right, pairs.left)), dtype=np.int64)
 
 
 def planted(sets: Ragged, count: int, seed: int) -> tuple[Ragged, Pairs]:

@@ -29,6 +29,9 @@ if TYPE_CHECKING:
 
 PATH: Final = "/embeddings"
 
+_REASONS = {"not_a_chat_endpoint": "not_an_embeddings_endpoint", "unknown_model": "unknown_embedding_model"}
+"""What is mended by other settings than where a text is asked for."""
+
 
 def embedding_requests(texts: DataFrame, question: Question) -> DataFrame:
     """One request a text: (id, text) in, the engine's request columns out."""
@@ -75,9 +78,7 @@ def of_embeddings(status: int, headers: dict[str, str], content: bytes, price: P
     data = body.get("data") if isinstance(body, dict) else None
     if not 200 <= status <= 299 or not isinstance(data, list) or not data:  # noqa: PLR2004 (HTTP's successes)
         outcome = of_response(status, headers, content, price)
-        if outcome.reason == "not_a_chat_endpoint":
-            outcome = replace(outcome, reason="not_an_embeddings_endpoint")
-        return outcome
+        return replace(outcome, reason=_REASONS.get(outcome.reason, outcome.reason))
     usage = usage_of(body.get("usage"), price)
     told = Outcome(Kind.ANSWERED, usage=usage, model=_text(body.get("model")), request_id=headers.get("x-request-id"))
     lines = _lines(data)

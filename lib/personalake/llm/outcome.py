@@ -292,6 +292,7 @@ def cure(reason: str) -> str:
         "proxy_login": "a proxy between here and the endpoint wants a login: put it into HTTPS_PROXY, or go around it",
         "unknown_model": "set llm.model to one that the endpoint offers; llm.base_url often ends in /v1",
         "not_a_chat_endpoint": "set llm.base_url to what stands before /chat/completions; it often ends in /v1",
+        "unknown_embedding_model": "set dedup.embedding.model to one that the endpoint offers",
         "not_an_embeddings_endpoint": "name one that offers /embeddings in dedup.embedding.endpoint",
         "invalid_json_schema": "set `structured` to json_object or none for this model in conf/models.yaml",
     }.get(reason, "the endpoint refuses this parameter: see conf/models.yaml for what a model can be asked")

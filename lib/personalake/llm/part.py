@@ -259,7 +259,8 @@ class Part:
                 return self._repair(job, checker, (route, _refused(outcome, wrong), sent.seconds))
             if wrong:
                 outcome = _refused(outcome, wrong)
-        if self._is_of_one_input(job, route, outcome):
+        no = outcome.kind is Kind.REJECT or (outcome.kind is Kind.STOP and route.closed is None)
+        if no and len(job.requests) > 1:
             return self._divide(job)
         if outcome.kind in (Kind.ANSWERED, Kind.REJECT):
             return self._finish(job, route, replace(outcome, usage=job.paid), sent.seconds)
@@ -277,13 +278,8 @@ class Part:
             return self._put_off(job)
         return self._again(job, outcome)
 
-    def _is_of_one_input(self, job: _Job, route: Route, outcome: Outcome) -> bool:
-        """Whether an endpoint that takes other sends has refused several inputs at once, of which one may be bad."""
-        refused = outcome.kind is Kind.REJECT or (outcome.kind is Kind.STOP and route.closed is None)
-        return refused and len(job.requests) > 1
-
     def _divide(self, job: _Job) -> None:
-        """Ask for each half alone: what is wrong with one input shows in a few sends, and costs the others nothing."""
+        """Ask for each half of what was refused: one input may be bad, which a few sends show at no cost to others."""
         job.tally.unknown_microusd += job.paid.microusd
         self._leave(job)
         middle = len(job.requests) // 2
