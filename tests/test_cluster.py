@@ -160,6 +160,7 @@ def _executor_of(worker: int) -> int | None:
     return next((pid for pid, parent, args in _processes() if parent == worker and "ExecutorBackend" in args), None)
 
 
+@pytest.mark.faults
 def test_kill_9_of_an_executor_a_worker_and_the_driver_loses_nothing_and_pays_for_little_twice(
     lake: Lake, spark: SparkSession, workers: Cluster, package: str, tmp_path: Path
 ) -> None:

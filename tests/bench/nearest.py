@@ -48,7 +48,7 @@ def faiss(vectors: Any) -> tuple[Any, dict[str, float]]:
         index.nprobe = probes
         if index.range_search(sample, THRESHOLD)[0][-1] - len(sample) >= 0.99 * truth:
             break
-    limits, others, _ = index.range_search(vectors, THRESHOLD)
+    limits, _, others = index.range_search(vectors, THRESHOLD)
     rows = np.repeat(np.arange(len(vectors)), np.diff(limits.astype(np.int64)))
     earlier = others < rows
     return np.stack([rows[earlier], others[earlier]]), {"probes": index.nprobe, "cells": cells, "exact_sample_s": tuned}

@@ -20,6 +20,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from deltalake import DeltaTable
+from pyspark.ml.feature import HashingTF, MinHashLSH
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
@@ -189,29 +190,40 @@ def test_time_grows_with_the_number_of_personas(method: str, million: Path, tmp_
     ).keep()
 
 
-def test_adding_one_percent_to_a_hub(spark: SparkSession, million: Path, tmp_path: Path) -> None:
-    """In one session: the whole million, then 10,000 more beside it, half of them near-copies of what the hub has."""
+class _Incremental:
+    """Dedup in one session, with what is staged below a folder."""
 
-    def stage(frame: DataFrame, name: str) -> DataFrame:
-        frame.write.mode("overwrite").parquet(str(tmp_path / name))
-        return spark.read.schema(frame.schema).parquet(str(tmp_path / name))
+    def __init__(self, spark: SparkSession, folder: Path) -> None:
+        self.spark, self.folder = spark, folder
 
-    def texts(rows: DataFrame) -> DataFrame:
-        return rows.select("id", "text", F.lit(None).cast("double").alias("quality"))
+    def stage(self, frame: DataFrame, name: str) -> DataFrame:
+        frame.write.mode("overwrite").parquet(str(self.folder / name))
+        return self.spark.read.schema(frame.schema).parquet(str(self.folder / name))
 
-    def compared(rows: DataFrame, hub: DataFrame | None, seq: int) -> tuple[float, Deduplicated, DataFrame]:
+    def compared(self, rows: DataFrame, hub: DataFrame | None, seq: int) -> tuple[float, Deduplicated, DataFrame]:
+        """Seconds, what was found, and the keys that the next rows are compared with."""
         began = time.monotonic()
-        found = deduplicate(texts(rows), hub, Family(0.9), seq, stage)
-        keys = stage(found.keys, f"keys-{seq}")
+        texts = rows.select("id", "text", F.lit(None).cast("double").alias("quality"))
+        found = deduplicate(texts, hub, Family(0.9), seq, self.stage)
+        keys = self.stage(found.keys, f"keys-{seq}")
         return time.monotonic() - began, found, keys
 
+    def more(self, every: DataFrame) -> DataFrame:
+        """10,000 personas or so, half of them near-copies of some of the first million's."""
+        new = self.spark.read.parquet(str(written(self.folder, 5_000).rename(self.folder / "more.parquet")))
+        again = every.where("hash(id) % 200 = 0").selectExpr(
+            "concat('again', id) AS id", "concat(text, ' indeed') AS text"
+        )
+        return self.stage(new.selectExpr("concat('new', id) AS id", "text").unionByName(again), "new")
+
+
+def test_adding_one_percent_to_a_hub(spark: SparkSession, million: Path, tmp_path: Path) -> None:
+    """In one session: the whole million, then 10,000 more beside it, half of them near-copies of what the hub has."""
+    at = _Incremental(spark, tmp_path)
     every = spark.read.parquet(str(million))
-    compared(every.limit(20_000), None, 1)  # What a session does once isn't what grows.
-    whole, _, hub = compared(every, None, 2)
-    more = written(tmp_path, 5_000).rename(tmp_path / "more.parquet")
-    again = every.where("hash(id) % 200 = 0").selectExpr("concat('again', id) AS id", "concat(text, ' indeed') AS text")
-    new = spark.read.parquet(str(more)).selectExpr("concat('new', id) AS id", "text").unionByName(again)
-    seconds, found, _ = compared(stage(new, "new"), hub, 3)
+    at.compared(every.limit(20_000), None, 1)  # What a session does once isn't what grows.
+    whole, _, hub = at.compared(every, None, 2)
+    seconds, found, _ = at.compared(at.more(every), hub, 3)
     assert found.counts["identical"] + found.counts["exact"] > 0
     Result(
         name="dedup_increment",
@@ -222,4 +234,58 @@ def test_adding_one_percent_to_a_hub(spark: SparkSession, million: Path, tmp_pat
         goal="at most 0.2 of the whole",
         command=_COMMAND,
         detail={"duplicates": sum(found.counts.values())},
+    ).keep()
+
+
+def test_the_same_addition_to_a_hub_ten_times_larger(spark: SparkSession, million: Path, tmp_path: Path) -> None:
+    """Its other nine million come in nine runs, as a hub grows; the addition is the same, twice beside each hub."""
+    at = _Incremental(spark, tmp_path)
+    every = spark.read.parquet(str(million))
+    at.compared(every.limit(20_000), None, 1)
+    _, _, hub = at.compared(every, None, 2)
+    more, seconds = at.more(every), list[float]()
+    for runs in (0, 9):
+        for run in range(runs):
+            other = tmp_path / f"other-{run}.parquet"
+            with pq.ParquetWriter(other, pq.read_schema(million)) as writer:
+                for batch in personas(1_000_000, seed=run + 10):
+                    writer.write_batch(batch, row_group_size=50_000)
+            rows = spark.read.parquet(str(other)).selectExpr(f"concat('{run}-', id) AS id", "text")
+            _, _, keys = at.compared(rows, hub, 10 + run)
+            hub = hub.unionByName(keys)
+        seconds.append(min(at.compared(more, hub, 30 + try_)[0] for try_ in range(2)))
+    Result(
+        name="dedup_increment_large_hub",
+        value=seconds[1],
+        unit=f"s for {more.count():,} personas beside a hub of {hub.agg(F.sum('count')).collect()[0][0]:,}",
+        compared_with="beside the hub of a million",
+        compared_value=seconds[0],
+        goal="at most 2.5 times",
+        command=_COMMAND,
+    ).keep()
+
+
+def test_the_similarity_join_of_spark_itself(spark: SparkSession, tmp_path: Path) -> None:
+    """MLlib's MinHashLSH has no bands: any two rows that agree in one of its hashes are compared, and one list is made.
+
+    5 hashes, so that a pair at 0.9 is missed once in 100,000; MLLIB_ROWS names the size.
+    """
+    rows = int(os.environ.get("MLLIB_ROWS", "20000"))
+    table = spark.read.parquet(str(written(tmp_path, rows)))
+    at, began = _Incremental(spark, tmp_path), time.monotonic()
+    words = table.selectExpr("id", "array_distinct(split(text, ' ')) AS words")
+    hashed = HashingTF(inputCol="words", outputCol="features", numFeatures=1 << 20, binary=True).transform(words)
+    model = MinHashLSH(inputCol="features", outputCol="hashes", numHashTables=5, seed=1).fit(hashed)
+    near = model.approxSimilarityJoin(hashed, hashed, 0.1 + 1e-9).where("datasetA.id < datasetB.id")
+    pairs = near.selectExpr("datasetA.id AS one", "datasetB.id AS other").distinct().count()
+    theirs, (took, found, _) = time.monotonic() - began, at.compared(table, None, 1)
+    Result(
+        name="dedup_mllib",
+        value=took,
+        unit=f"s for {rows:,} personas, to the survivors",
+        compared_with="approxSimilarityJoin, which stops at the pairs",
+        compared_value=theirs,
+        goal="named beside it",
+        command=_COMMAND,
+        detail={"their_pairs": pairs, "duplicates": sum(found.counts.values())},
     ).keep()
