@@ -46,6 +46,13 @@ def strict(folder: Path, **checks: str) -> list[str]:
 _VOLATILE = {
     "seq", "answered_at", "latency_ms", "request_id", "attempts", "endpoint", "forgotten_at", "submitted_at", "stamp",
 }  # fmt: skip
+PAGE = (
+    "The baker opens her shop before the sun is up, and counts the loaves by touch while the oven cools. Her husband "
+    "drives the first of them to the ferry, where the crew has kept a place warm between the ropes. On the way back "
+    "he listens for the bell of the lightship, which tells him how thick the fog will be by noon."
+)
+"""A page as people write them."""
+
 TABLES = (
     "documents", "sightings", "files_seen", "prompts", "completions", "personas", "hub", "duplicates", "hub_keys",
     "sketches", "examples", "solutions", "rejects", "pending",

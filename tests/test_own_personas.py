@@ -12,11 +12,12 @@ from pyspark.sql import SparkSession
 
 from personalake import own_personas
 from personalake.corpus.files import PERSONAS, list_files
-from personalake.corpus.records import BadRecord
+from personalake.corpus.records import BadRecord, Ignored
 from personalake.corpus.rows import Row
+from personalake.corpus.splits import Split
 from personalake.errors import InputError, SettingsError
 from personalake.settings import PersonasSettings
-from tests.lake import Lake, cut_after, same_rows
+from tests.lake import PAGE, Lake, cut_after, same_rows
 
 DEFAULT = PersonasSettings.model_validate({})
 NURSE = "A night-shift nurse who plans the ward's rota and counts every pill twice"
@@ -25,7 +26,8 @@ KEEPER = "A retired lighthouse keeper who repairs old sextants in a shed by the 
 
 def _read(path: Path, settings: PersonasSettings = DEFAULT) -> list[Row | BadRecord]:
     (file,) = list_files([str(path)], PERSONAS)
-    return list(own_personas.read(file.path, file.format, settings))
+    rows = own_personas.personas_of(settings)("", Split.of(file))
+    return [row for row in rows if not isinstance(row, Ignored)]
 
 
 def test_jsonl_and_parquet_bring_the_same_personas(tmp_path: Path) -> None:
@@ -97,7 +99,7 @@ def test_own_personas_join_the_hub_beside_those_of_pages_and_a_changed_file_adds
     own, pages = tmp_path / "own.jsonl", tmp_path / "pages.jsonl"
     lines = [json.dumps({"persona": text}) for text in (NURSE, KEEPER, NURSE)] + ["no json"]
     own.write_text("\n".join(lines) + "\n")
-    pages.write_text(json.dumps({"text": "The baker opens her shop before the sun is up, and counts the loaves. " * 6}))
+    pages.write_text(json.dumps({"text": PAGE}))
     settings = [f"corpus.paths=['{pages}']", f"personas.paths=['{own}']", "synthesize.tasks=[]"]
     lake = Lake(spark, tmp_path / "lake", endpoint, settings)
     done = {stage["stage"]: stage for stage in lake.run().data["stages"]}

@@ -174,7 +174,12 @@ def _copy(lake: Lake, folder: Path) -> Lake:
 
 def test_more_pages_add_rows_and_change_none(lake: Lake, tmp_path: Path) -> None:
     own, before = _copy(lake, tmp_path), lake.everything()
-    texts = [f"The {what} is mended on the {what}'s own day. " * 8 for what in ("rake", "kettle", "ladder")]
+    texts = [
+        f"The {what} is mended on a day of its own. Whoever brings it waits outside, and hears from the window how the "
+        f"smith talks to it while he works. Nobody else in the street has ever seen him mend any {what} before noon, "
+        f"and nobody asks."
+        for what in ("rake", "kettle", "ladder")
+    ]
     (tmp_path / "more.jsonl").write_text("".join(json.dumps({"text": text}) + "\n" for text in texts))
     own.run(f"corpus.paths=['{CORPUS}', '{tmp_path / 'more.jsonl'}']")
     after = own.everything()

@@ -11,7 +11,7 @@ from personalake.dedup.tokens import tokens
 from personalake.errors import StoreError
 from personalake.rebuild import rebuild
 from personalake.shown import Shown
-from tests.lake import Lake, cut_after, same_rows
+from tests.lake import PAGE, Lake, cut_after, same_rows
 
 LOOSE = "dedup.threshold=0.6"
 
@@ -77,9 +77,7 @@ def test_another_threshold_is_refused_until_the_hub_is_rebuilt_and_back_again_it
 
 def test_another_threshold_of_pages_is_refused_with_a_cure_that_works(own: Lake) -> None:
     page = own.folder.parent / "more.jsonl"
-    page.write_text(
-        json.dumps({"text": "Nobody asked the lighthouse keeper about the fog of that winter. " * 9}) + "\n"
-    )
+    page.write_text(json.dumps({"text": PAGE}) + "\n")
     more = (f"corpus.paths=['{page}']", "corpus.licence=CC0-1.0")
     with pytest.raises(StoreError, match=r"pages were compared by .* or drop equal pages only with `dedup\.page_thr"):
         own.run(*more, "dedup.page_threshold=0.7", stages=("ingest",))

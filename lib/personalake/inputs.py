@@ -11,6 +11,7 @@ import yaml
 
 from personalake import personas
 from personalake.corpus.files import PERSONAS, CorpusFile, list_files
+from personalake.corpus.lists import Lists
 from personalake.errors import InputError, SettingsError
 from personalake.llm.models import Models, Question
 from personalake.settings import Settings
@@ -60,10 +61,11 @@ def read_inputs(settings: Settings, folder: Path, stages: tuple[str, ...] = STAG
 def _files(settings: Settings) -> tuple[tuple[CorpusFile, ...], tuple[CorpusFile, ...]]:
     """The files of the corpus, and those of the user's own personas."""
     pages, own = ([os.path.expanduser(p) for p in paths] for paths in (settings.corpus.paths, settings.personas.paths))
-    if not pages and not own:
-        what = "neither `corpus.paths` nor `personas.paths` names anything to read"
+    if not pages and not own and not settings.corpus.tables:
+        what = "none of `corpus.paths`, `corpus.tables` and `personas.paths` names anything to read"
         raise SettingsError(what, cure="--set 'corpus.paths=[FOLDER]'")
-    files = tuple(list_files(pages)) if pages else ()
+    files = tuple(list_files(pages, prefix=settings.corpus.prefix)) if pages else ()
+    Lists.of(settings.corpus)  # said now rather than by a task
     persona_files = tuple(list_files(own, PERSONAS)) if own else ()
     both = {file.path for file in files} & {file.path for file in persona_files}
     if both:

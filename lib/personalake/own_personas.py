@@ -8,90 +8,57 @@ repeated row is a sighting.
 from __future__ import annotations
 
 import functools
-import os
-from collections.abc import Iterable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any, BinaryIO
-
-import pyarrow as pa
-import pyarrow.parquet as pq
+from collections.abc import Iterator, Mapping
+from typing import Any, BinaryIO
 
 from personalake.accept import content_id
 from personalake.corpus.files import PERSONAS as KINDS
 from personalake.corpus.jsonl import read_lines
 from personalake.corpus.language import declared_language, detect_language
+from personalake.corpus.parquet import read_rows
 from personalake.corpus.records import BadRecord, RefusedError, shortened
-from personalake.corpus.rows import Row, items_of, row_columns, rows_of_files
+from personalake.corpus.rows import Layout, ReadSplit, Row, items_of
+from personalake.corpus.splits import Split
 from personalake.personas import quality, text_hash
-from personalake.schemas import PERSONAS, arrow_fields
+from personalake.schemas import PERSONAS
 from personalake.settings import PersonasSettings
 
-if TYPE_CHECKING:
-    from pyspark.sql import DataFrame
-
 STAGE = "import"
-ROWS_DDL = ", ".join(f"{column.name} {column.type}" for column in row_columns(PERSONAS))
-"""The output of :func:`read_personas`; what a row's `kind` has no value for is null."""
-_ROWS_ARROW = pa.schema(arrow_fields(row_columns(PERSONAS)))
+LAYOUT = Layout(PERSONAS)
+"""The columns of the rows that are read; what a row's `kind` has no value for is null."""
 _TEXT_COLUMNS = ("persona", "text")
 _STRINGS = ("relation", "occupation", "domain", "expertise", "age_band", "region", "url")
 _MAX_BYTES = 1024 * 1024
-_BATCH_ROWS = 1024
 
 
-def read_personas(files: DataFrame, settings: PersonasSettings, tasks: int) -> DataFrame:
-    """Read *files* (path, format, size, stamp) in *tasks* tasks; rows of :data:`ROWS_DDL`, as those of a corpus."""
-    spread = files.select("path", "format", "size", "stamp").repartitionByRange(tasks, "path")
-    return spread.mapInArrow(functools.partial(read_batches, settings=settings, base=os.getcwd()), ROWS_DDL)
+def personas_of(settings: PersonasSettings) -> ReadSplit:
+    """How the personas of a split are read under *settings*."""
+    return functools.partial(_read_personas, settings)
 
 
-def read_batches(
-    batches: Iterable[pa.RecordBatch], *, settings: PersonasSettings, base: str = ""
-) -> Iterator[pa.RecordBatch]:
-    """Arrow kernel of :func:`read_personas`; relative paths are those of the folder *base*."""
-
-    def read_file(file: Mapping[str, Any]) -> Iterator[Row | BadRecord]:
-        return read(file["path"], file["format"], settings, base)
-
-    return rows_of_files(batches, read_file, _ROWS_ARROW)
-
-
-def read(path: str, format: str, settings: PersonasSettings, base: str = "") -> Iterator[Row | BadRecord]:
-    """Yield a row of `personas` (and its `path` and `offset`) for each persona in a file, or why there is none.
-
-    Raises :class:`InputError` where the file can't be opened.
-    """
-    for number, given in enumerate(read_given(path, format, base)):
-        yield given if isinstance(given, BadRecord) else _row(path, number, *given, settings)
+def _read_personas(settings: PersonasSettings, base: str, split: Split) -> Iterator[Row | BadRecord]:
+    """Yield a row of `personas` (and its `path` and `offset`) for each persona in a split, or why there is none."""
+    for number, given in enumerate(read_given(split, base)):
+        yield given if isinstance(given, BadRecord) else _row(split.path, number, *given, settings)
 
 
 Given = tuple[int, dict[str, Any]]
 """A row as a file has it: the place where it stands, and its values."""
 
 
-def read_given(path: str, format: str, base: str = "") -> Iterator[Given | BadRecord]:
-    """Yield the rows of a file as they stand there; raises :class:`InputError` where it can't be opened."""
-    return items_of(
-        path,
-        format,
-        KINDS,
-        base,
-        lambda file: read_lines(path, file, _MAX_BYTES, _given) if format == "jsonl" else _parquet(path, file),
-    )
+def read_given(split: Split, base: str = "") -> Iterator[Given | BadRecord]:
+    """Yield the rows of a split as they stand there; raises :class:`InputError` where the file can't be opened."""
+
+    def items(file: BinaryIO) -> Iterator[Given | BadRecord]:
+        if split.format == "jsonl":
+            return read_lines(split.path, file, _MAX_BYTES, _given, split.start, split.end)
+        return read_rows(split.path, file, None, _given, split.start, split.end)
+
+    return items_of(split, KINDS, base, items)
 
 
 def _given(_: str, offset: int, value: dict[str, Any]) -> Given:
     return offset, value
-
-
-def _parquet(path: str, file: BinaryIO) -> Iterator[Given | BadRecord]:
-    try:
-        number = 0
-        for batch in pq.ParquetFile(file).iter_batches(batch_size=_BATCH_ROWS):
-            for value in batch.to_pylist():
-                yield number, value
-                number += 1
-    except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
-        yield BadRecord(path, 0, "not_parquet", str(error).splitlines()[0])
 
 
 def _row(path: str, number: int, offset: int, value: dict[str, Any], settings: PersonasSettings) -> Row | BadRecord:

@@ -108,15 +108,18 @@ DOCUMENTS = Table(
         _required("text", "string", "the page's text"),
         Column("title", "string", "title of the page"),
         Column("url", "string", "address of the page"),
+        Column("canonical_url", "string", "the address in one spelling, by which other versions of the page are found"),
+        Column("replaces", "string", "doc_id of the page before at this address, which this is a new version of"),
         _required("path", "string", "corpus file it was read from"),
         _required(
-            "offset", "long", "byte offset of the record in that file (compressed offset for .gz), or line start"
+            "offset", "long", "where it stands there: byte (of a packed WARC, of its member), or number of the row"
         ),
         Column("language", "string", "ISO 639-1 code: declared by the source, else detected; null where neither tells"),
         Column("licence", "string", "licence as stated by the source (SPDX where known), null where unknown"),
         Column("attribution", "string", "attribution that the source asks for"),
         Column("subject", "string", "subject as stated by the source"),
         _required("n_chars", "long", "characters of the text"),
+        _required("scrubbed", "long", "addresses, numbers and keys that were taken out of the text"),
         Column("fetched_at", "timestamp", "when the crawler fetched it, where the record says so"),
         _SEQ,
     ),

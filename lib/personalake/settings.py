@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
@@ -45,11 +45,58 @@ class StoreSettings(_Group):
         return self.work or f"{str(self.path).rstrip('/')}/_work"
 
 
+Personal = Literal["email", "phone", "ip", "iban", "key"]
+"""What `corpus.scrub` can take out of texts."""
+
+
+class QualitySettings(_Group):
+    """Which pages say too little, or always the same; null: not checked. After Gopher (arXiv 2112.11446) and C4."""
+
+    symbols: float | None = Field(0.1, gt=0, description="Most `#` and ellipses per word, else `symbols`. Gopher's.")
+    letters: float | None = Field(
+        0.6,
+        ge=0,
+        le=1,
+        description="Of what isn't white space, at least so much isn't ASCII's digits and signs, else `few_letters`.",
+    )
+    # Gopher's 0.2 takes 2 good pages of 589 (27 languages): a story with a refrain, and a list of duties.
+    repeated_lines: float | None = Field(
+        0.3, gt=0, le=1, description="Most of the text in lines that repeat another, else `repetition`. Gopher: 0.2."
+    )
+    repeated_words: float | None = Field(
+        0.2, gt=0, le=1, description="Most of the text in its most frequent pair of words, else `repetition`. Gopher's."
+    )
+    # Gopher's 0.9 takes 4 good pages of the 589.
+    lists: float | None = Field(None, gt=0, le=1, description="Most lines with a bullet, else `list`. Gopher: 0.9.")
+    cut_lines: float | None = Field(
+        0.3, gt=0, le=1, description="Most lines that end in an ellipsis, else `cut_lines`. Gopher's."
+    )
+    boilerplate: bool = Field(
+        True, description="Refuse placeholder and error pages (`boilerplate`): lorem ipsum, `enable JavaScript`, ..."
+    )
+
+
 class CorpusSettings(_Group):
     """What is read, and which pages are kept."""
 
-    paths: list[str] = Field(default_factory=list, description="Files and folders of WARC, WET and JSONL.")
+    paths: list[str] = Field(
+        default_factory=list,
+        description="Files, folders, patterns (`*`, `**`), Delta tables' folders, and manifests (`*.paths`, also .gz).",
+    )
+    tables: list[str] = Field(default_factory=list, description="Delta tables of a catalog: `catalog.schema.table`.")
+    prefix: str | None = Field(
+        None, description="What a manifest's paths lie below, such as `s3://commoncrawl`; null: its own folder."
+    )
+    columns: dict[str, str] = Field(
+        default_factory=dict,
+        description="Of tables, JSONL and CSV: a page's field, and the column that has it (`a.b`: nested). Fields: "
+        "text, html, url, title, language, licence, attribution, subject, fetched_at. FineWeb's, RedPajama's, C4's "
+        "and Dolma's names are known.",
+    )
     licence: str | None = Field(None, description="Licence of the pages that state none themselves; null: unknown.")
+    licences: list[str] | None = Field(
+        None, description="Licences whose pages are kept, others are `licence`; a name may end in `*`. Null: all."
+    )
     min_chars: int = Field(200, ge=1, description="A page with fewer characters of text is refused (`too_short`).")
     max_chars: int = Field(
         100_000, ge=200, description="A page's text is cut here, at a paragraph or sentence where there is one."
@@ -57,6 +104,35 @@ class CorpusSettings(_Group):
     max_record_bytes: int = Field(
         16 * 1024 * 1024, ge=1024, description="A record that is or unpacks to more is refused (`too_large`)."
     )
+    languages: list[str] | None = Field(
+        None, description="Languages whose pages are kept (ISO 639-1), others are `language`. Null: all."
+    )
+    quality: QualitySettings = Field(
+        default_factory=lambda: QualitySettings.model_validate({}), description="Which pages say too little."
+    )
+    blocked_domains: list[str] = Field(
+        default_factory=list,
+        description="Files of domains, one a line or as in a hosts file; pages below them are `blocked_domain`.",
+    )
+    blocked_words: list[str] = Field(
+        default_factory=list, description="Files of words or phrases, one a line; a page with one is `blocked_word`."
+    )
+    respect_opt_outs: bool = Field(
+        True, description="Refuse pages that say `noai` or reserve text and data mining (`opted_out`)."
+    )
+    scrub: list[Personal] = Field(
+        default_factory=lambda: list(get_args(Personal)),
+        description="What is taken out of texts before they are kept or sent.",
+    )
+
+    @field_validator("columns")
+    @classmethod
+    def _fields(cls, given: dict[str, str]) -> dict[str, str]:
+        fields = "text, html, url, title, language, licence, attribution, subject, fetched_at"
+        wrong = [field for field in given if field not in fields.split(", ")]
+        if wrong:
+            raise ValueError(f"{wrong[0]!r} is no field of a page; fields are {fields}")
+        return given
 
 
 class PersonasSettings(_Group):

@@ -6,7 +6,7 @@ A stage with nothing new to it does nothing and leaves no trace.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 
 from pyspark.sql import DataFrame
@@ -16,84 +16,105 @@ from personalake import __version__, own_personas, personas
 from personalake.asking import infer_ask, pages_to_infer, stage_name
 from personalake.compare import compare_pages, compare_personas, known_personas
 from personalake.corpus import ingest as corpus
-from personalake.corpus.files import CorpusFile
+from personalake.corpus.files import DELTA
+from personalake.corpus.rows import Reading, ReadSplit
+from personalake.corpus.tables import read_tables
 from personalake.dedup.sketches import page_sketches, persona_sketches
 from personalake.export import About, write_chat
 from personalake.inputs import Inputs
 from personalake.rounds import Rounds
 from personalake.runs import Run
 from personalake.schemas import DOCUMENTS, PERSONAS, Table
+from personalake.session import parallelism
 from personalake.stage_record import StageRecord
 from personalake.synthesis.tasks import Task
 from personalake.work import absolute
 
 
 def ingest(run: Run, inputs: Inputs) -> None:
-    """Read what was not read before: corpus files into documents, and files of the user's own personas."""
+    """Read the files that were not read before: those of the corpus, and personas of the user's own."""
     settings = inputs.settings
-    if inputs.files:
-        licence = F.coalesce("licence", F.lit(settings.corpus.licence))
-
-        def pages(files: DataFrame, tasks: int) -> DataFrame:
-            return corpus.read_pages(files, settings.corpus, tasks).withColumn("licence", licence)
-
-        _read(run, inputs, "ingest", inputs.files, DOCUMENTS, pages)
+    if inputs.files or settings.corpus.tables:
+        _read(run, inputs, corpus.STAGE, DOCUMENTS, corpus.pages_of(settings.corpus))
     if inputs.persona_files:
-
-        def own(files: DataFrame, tasks: int) -> DataFrame:
-            return own_personas.read_personas(files, settings.personas, tasks)
-
-        _read(run, inputs, own_personas.STAGE, inputs.persona_files, PERSONAS, own)
+        _read(run, inputs, own_personas.STAGE, PERSONAS, own_personas.personas_of(settings.personas))
 
 
-def _read(
-    run: Run,
-    inputs: Inputs,
-    stage: str,
-    files: Sequence[CorpusFile],
-    table: Table,
-    read: Callable[[DataFrame, int], DataFrame],
-) -> None:
-    """Read those of *files* that *stage* didn't read before into *table*, sightings and rejects."""
+def _read(run: Run, inputs: Inputs, stage: str, table: Table, read: ReadSplit) -> None:
+    """Read the files that *stage* didn't read before into *table*, sightings and rejects."""
     record, store = StageRecord(stage), run.store
     through, key = run.through(stage), table.key[0]
-    listed = corpus.files_frame(store.spark, files)
-    new = listed.join(store.read("files_seen", until_seq=through), ["path", "size", "stamp"], "left_anti")
-    unread = new.count()
-    if not unread:
+    rows, reading = _rows(run, inputs, stage, table, read)
+    if rows is None:
         return
-    rows = store.stage(read(new, unread), f"{stage}-read")
+    gone = None
+    if table is DOCUMENTS and store.exists("tombstones"):
+        gone = store.stage(corpus.forgotten(rows, store.read("tombstones")), f"{stage}-forgotten")
+        rows = rows.join(gone.select("path", "offset"), ["path", "offset"], "left_anti")
     known = store.read(table.name, until_seq=through)
-    dropped = store.read("duplicates", until_seq=through).where("kind = 'page'").selectExpr(f"id AS {key}")
-    met = known.select(key).unionByName(dropped) if table is DOCUMENTS else known
-    kept = store.stage(corpus.kept(rows, met, table), f"{stage}-kept")
-    origin = "path" if table is DOCUMENTS else "source"
-    again, refused = corpus.sightings(rows, known, key, origin), corpus.rejects(rows, stage)
+    origins = known.select(key, F.col("path" if table is DOCUMENTS else "source").alias("origin"))
+    if table is DOCUMENTS:
+        dropped = store.read("duplicates", until_seq=through).where("kind = 'page'")
+        origins = origins.unionByName(dropped.select(F.col("id").alias(key), F.lit("").alias("origin")))
+    repeated = store.stage(corpus.repeats(rows, origins, key), f"{stage}-repeats")
+    kept = corpus.kept(rows, repeated, table)
+    again, refused = corpus.sightings(repeated, key), corpus.rejects(rows, stage)
+    if gone is not None:
+        refused = refused.unionByName(corpus.rejects(gone, stage))
     if through:
         # A file that has changed is read whole again; what it still holds was landed when it was first read.
         place = ["path", "offset"]
         again = again.join(store.read("sightings", until_seq=through).select(*place), place, "left_anti")
         refused = refused.join(store.read("rejects", until_seq=through).select("reject_id"), "reject_id", "left_anti")
     made = {table.name: kept, "sightings": again, "rejects": refused, "files_seen": corpus.files_seen(rows)}
+    near = 0
     if table is DOCUMENTS:
         sketches = page_sketches(rows.where("kind = 'page'"), inputs.settings.corpus.paths)
         made["sketches"] = sketches.withColumn("stage", F.lit(stage))
-    near = 0
-    if table is DOCUMENTS and inputs.settings.dedup.page_threshold is not None:
-        texts = kept.select(F.col("doc_id").alias("id"), "text", F.lit(None).cast("double").alias("quality"))
-        compared = compare_pages(run, inputs, texts)
-        repeats = compared.rows["duplicates"].selectExpr(f"id AS {key}")
-        made[table.name] = kept.join(repeats, key, "left_anti")
-        # Where a near-copy was seen, under an id of its own; `duplicates` names the page that is kept for it.
-        places = kept.join(repeats, key, "left_semi").select(key, "url", "path", "offset")
-        made["sightings"] = again.unionByName(places)
-        made |= compared.rows
-        near = compared.repeats
+        if inputs.settings.dedup.page_threshold is not None:
+            texts = kept.select(F.col("doc_id").alias("id"), "text", F.lit(None).cast("double").alias("quality"))
+            compared = compare_pages(run, inputs, texts)
+            repeats = compared.rows["duplicates"].selectExpr(f"id AS {key}")
+            # Where a near-copy was seen, under an id of its own; `duplicates` names the page that is kept for it.
+            places = kept.join(repeats, key, "left_semi").select(key, "url", "path", "offset")
+            made["sightings"] = again.unionByName(places)
+            kept = kept.join(repeats, key, "left_anti")
+            made |= compared.rows
+            near = compared.repeats
+        made[table.name] = corpus.versions(kept, known)
     run.append(made, [stage])
-    counts = corpus.files_seen(rows).selectExpr("sum(pages) AS pages", "sum(refused) AS refused").collect()[0]
-    fresh, pages, bad = kept.count() - near, int(counts["pages"]), int(counts["refused"])
+    counts = {row["kind"]: int(row["count"]) for row in rows.groupBy("kind").count().collect()}
+    pages, bad = counts.get("page", 0), counts.get("reject", 0)
+    fresh = pages - repeated.count() - near
+    bad += 0 if gone is None else gone.count()
     record.add(items=pages + bad, accepted=fresh, duplicates=pages - fresh, item_rejects=bad)
     run.close(record)
+    reading.end()
+
+
+def _rows(run: Run, inputs: Inputs, stage: str, table: Table, read: ReadSplit) -> tuple[DataFrame | None, Reading]:
+    """The rows of what *stage* didn't read before, null where there is nothing; and where they are kept until then."""
+    store, settings, pages = run.store, inputs.settings, table is DOCUMENTS
+    files = inputs.files if pages else inputs.persona_files
+    shaped_by = (settings.corpus if pages else settings.personas).model_dump(mode="json")
+    layout = corpus.LAYOUT if pages else own_personas.LAYOUT
+    reading = Reading(store.work / "read" / stage, [__version__, shaped_by], layout, parted=pages)
+    seen = store.read("files_seen", until_seq=run.through(stage))
+    tables = [file.path for file in files if file.format == DELTA]
+    listed = corpus.files_frame(store.spark, [file for file in files if file.format != DELTA])
+    unread = {row["path"] for row in listed.join(seen, ["path", "size", "stamp"], "left_anti").select("path").collect()}
+    rows = None
+    if unread:
+        new = [file for file in files if file.path in unread]
+        rows = reading.read(store.spark, new, read, parallelism(store.spark))
+    if pages and (tables or settings.corpus.tables):
+        found = read_tables(store.spark, tables, settings.corpus.tables, seen, settings.corpus)
+        found = store.stage(found, f"{stage}-tables")
+        if rows is not None:
+            rows = rows.unionByName(found)
+        elif not found.isEmpty():
+            rows = found
+    return rows, reading
 
 
 def infer(run: Run, inputs: Inputs) -> None:

@@ -24,6 +24,7 @@ from personalake.accept import Reading
 from personalake.api_key import check_keys
 from personalake.corpus.files import PERSONAS, list_files
 from personalake.corpus.records import BadRecord, RefusedError
+from personalake.corpus.splits import Split
 from personalake.errors import InputError, SettingsError, StopRunError
 from personalake.inputs import Inputs
 from personalake.lease import Lease
@@ -85,7 +86,7 @@ def read_writers(path: str, most: int, settings: PersonasSettings) -> list[dict[
     """
     found: list[dict[str, Any]] = []
     for file in list_files([os.path.expanduser(path)], replace(PERSONAS, setting="--personas")):
-        for row in islice(own_personas.read_given(file.path, file.format), most - len(found)):
+        for row in islice(own_personas.read_given(Split.of(file)), most - len(found)):
             if isinstance(row, BadRecord):
                 raise InputError(f"{row.reason}: {row.detail}", where=f"{row.path}#{row.offset}", cure="mend the row")
             offset, value = row

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import os
 from pathlib import Path
 
@@ -81,13 +82,13 @@ def test_a_uri_gives_what_the_folder_gives(tmp_path: Path) -> None:
     ("name", "said"),
     [
         ("missing.jsonl", "there is no such file"),
-        ("in/notes.txt", "no format that can be read"),
+        ("in/notes.pdf", "no format that can be read"),
         ("empty", "there is no file in it"),
         ("in", "none of its 1 files is WARC"),
     ],
 )
 def test_a_path_that_gives_nothing_to_read_is_an_error(tmp_path: Path, prefix: str, name: str, said: str) -> None:
-    fill(tmp_path, "in/notes.txt")
+    fill(tmp_path, "in/notes.pdf")
     (tmp_path / "empty").mkdir()
     path = prefix.format(tmp_path / name)
     with pytest.raises(InputError, match=said) as error:
@@ -150,3 +151,62 @@ def test_a_link_to_nothing_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "in/b.jsonl").symlink_to(tmp_path / "gone.jsonl")
     with pytest.raises(InputError, match="no such file"):
         list_files([str(tmp_path / "in")])
+
+
+@pytest.mark.parametrize("prefix", ["{}", "file://{}"])
+@pytest.mark.parametrize(
+    ("pattern", "found"),
+    [
+        ("in/*.jsonl", ["a.jsonl", "b.jsonl"]),
+        ("in/**/c*.gz", ["x/c.wet.gz", "x/y/c2.warc.gz"]),
+        ("in/[x-z]", ["x/c.wet.gz", "x/d.pdf", "x/y/c2.warc.gz"]),
+        ("in/*", ["a.jsonl", "b.jsonl", "x/c.wet.gz", "x/d.pdf", "x/y/c2.warc.gz"]),
+    ],
+)
+def test_a_pattern_means_what_a_shell_means(tmp_path: Path, prefix: str, pattern: str, found: list[str]) -> None:
+    fill(tmp_path, "in/a.jsonl", "in/b.jsonl", "in/.h.jsonl", "in/x/c.wet.gz", "in/x/d.pdf", "in/x/y/c2.warc.gz")
+    files = list_files([prefix.format(tmp_path / pattern)])
+    assert [file.path.rpartition("/in/")[2] for file in files] == found
+    with pytest.raises(InputError, match="no file matches") as error:
+        list_files([prefix.format(tmp_path / "in/*.parquet")])
+    assert error.value.cure
+
+
+def test_a_name_that_looks_like_a_pattern_is_taken_as_it_stands(tmp_path: Path) -> None:
+    fill(tmp_path, "in/a[1].jsonl", "in/a1.jsonl")
+    assert [file.path for file in list_files([str(tmp_path / "in/a[1].jsonl")])] == [str(tmp_path / "in/a[1].jsonl")]
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_a_manifest_lists_what_is_read(tmp_path: Path, packed: bool) -> None:
+    fill(tmp_path, "crawl/segments/a.warc.gz", "crawl/segments/b.warc.gz", "crawl/other.warc.gz")
+    lines = b"segments/a.warc.gz\n\n# not now: other.warc.gz\nsegments/b.warc.gz\n"
+    manifest = tmp_path / ("crawl/warc.paths.gz" if packed else "crawl/warc.paths")
+    manifest.write_bytes(gzip.compress(lines) if packed else lines)
+    assert [Path(file.path).name for file in list_files([str(manifest)])] == ["a.warc.gz", "b.warc.gz"]
+    elsewhere = tmp_path / "lists"
+    elsewhere.mkdir()
+    manifest.rename(elsewhere / manifest.name)
+    below = list_files([str(elsewhere / manifest.name)], prefix=f"{tmp_path}/crawl/")
+    assert [Path(file.path).name for file in below] == ["a.warc.gz", "b.warc.gz"]
+    with pytest.raises(InputError, match="there is no such file or folder"):
+        list_files([str(elsewhere / manifest.name)])
+
+
+def test_a_manifest_that_is_none_is_an_error(tmp_path: Path) -> None:
+    (tmp_path / "a.paths").write_bytes(b"\x1f\x8bbroken")
+    (tmp_path / "b.paths").write_text("a.paths\n")
+    for name, said in (("a.paths", "can't be read"), ("b.paths", "lists a manifest"), ("c.paths", "no such manifest")):
+        with pytest.raises(InputError, match=said):
+            list_files([str(tmp_path / name)])
+
+
+@pytest.mark.parametrize("uri", [False, True])
+def test_a_delta_table_is_one_thing_and_its_files_are_none(tmp_path: Path, uri: bool) -> None:
+    fill(tmp_path, "in/t/_delta_log/0.json", "in/t/part-0.parquet", "in/t/x=1/part-1.parquet", "in/t2.jsonl")
+    path = (tmp_path / "in").as_uri() if uri else str(tmp_path / "in")
+    assert [(file.path.rpartition("/")[2], file.format) for file in list_files([path])] == [
+        ("t", "delta"),
+        ("t2.jsonl", "jsonl"),
+    ]
+    assert [file.format for file in list_files([f"{path}/t"])] == ["delta"]

@@ -9,7 +9,7 @@ import zlib
 import pytest
 from fastwarc.stream_io import BrotliWriter, ZstdWriter
 
-from personalake.corpus.http import HttpPage, http_page
+from personalake.corpus.http import http_page
 from personalake.corpus.records import RefusedError
 
 HTML = b"<html><body>caf\xc3\xa9</body></html>"
@@ -48,7 +48,8 @@ def refusal(data: bytes, identified: str | None = None) -> str:
     ],
 )
 def test_html_comes_with_the_charset_that_its_header_names(content_type: str, charset: str | None) -> None:
-    assert http_page(message(HTML, f"Content-Type: {content_type}"), None, LIMIT) == HttpPage(HTML, charset)
+    page = http_page(message(HTML, f"Content-Type: {content_type}"), None, LIMIT)
+    assert (page.html, page.charset, page.headers["content-type"]) == (HTML, charset, content_type)
 
 
 @pytest.mark.parametrize(

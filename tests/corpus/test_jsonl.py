@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import gzip
 import io
 import json
@@ -11,14 +12,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from personalake.corpus.jsonl import read_jsonl
+from personalake.corpus.fields import names_of, record_of
+from personalake.corpus.jsonl import read_lines
 from personalake.corpus.records import BadRecord, Item, Record
 
 LIMIT = 1 << 20
 
 
 def read(data: bytes, limit: int = LIMIT) -> list[Item]:
-    return list(read_jsonl("x.jsonl", io.BytesIO(data), limit))
+    make = functools.partial(record_of, names=names_of({}))
+    return list(read_lines("x.jsonl", io.BytesIO(data), limit, make))
 
 
 def reasons(items: list[Item]) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 import json
 from collections import Counter
@@ -9,16 +10,18 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
 import pytest
 
 from personalake.corpus.files import list_files
-from personalake.corpus.ingest import read_batches
+from personalake.corpus.ingest import LAYOUT, pages_of
 from personalake.corpus.language import declared_language, detect_language
+from personalake.corpus.rows import rows_of as rows_of_splits
+from personalake.corpus.splits import Split
 from personalake.settings import CorpusSettings
 
 BUNDLED = Path(__file__).resolve().parents[1] / "data"
 SHARED = Path(__file__).resolve().parents[3] / "shared" / "data"
+SETTINGS = CorpusSettings.model_validate({})
 PAGES = {"page", "exact_copy", "near_copy", "exact_duplicate", "near_duplicate", "non_utf8"}
 
 needs_sample = pytest.mark.skipif(
@@ -29,15 +32,13 @@ needs_warcs = pytest.mark.skipif(not (SHARED / "warc").is_dir(), reason="../shar
 
 def rows_of(*paths: Path) -> dict[str, list[dict[str, Any]]]:
     """The rows of each file, by the file's name."""
-    files = [vars(file) for file in list_files([str(path) for path in paths])]
-    settings = CorpusSettings.model_validate({})
+    read = functools.partial(pages_of(SETTINGS), "")
     found: dict[str, list[dict[str, Any]]] = {}
-    for file in files:
-        batches = read_batches([pa.RecordBatch.from_pylist([file])], settings=settings)
-        rows = [row for batch in batches for row in batch.to_pylist()]
-        found[str(file["path"]).rpartition("/")[2]] = rows
+    for file in list_files([str(path) for path in paths]):
+        rows = [row for batch in rows_of_splits([Split.of(file)], read, LAYOUT.arrow) for row in batch.to_pylist()]
+        found[file.path.rpartition("/")[2]] = rows
         places = [row["offset"] for row in rows[:-1]]
-        assert places == sorted(set(places)), file["path"]
+        assert places == sorted(set(places)), file.path
         assert rows[-1]["records"] == rows[-1]["pages"] + rows[-1]["refused"] + rows[-1]["ignored"]
     return found
 

@@ -83,7 +83,15 @@ def test_header_lines_may_end_in_bare_line_feeds() -> None:
 def test_a_page_has_its_bytes_address_charset_and_time() -> None:
     page = read(RECORDS[1])[0]
     time = datetime(2025, 11, 3, 6, 12, 4, tzinfo=timezone.utc)
-    assert page == Record("x.warc", 0, html=HTML, charset="utf-8", url="https://example.org/1", fetched_at=time)
+    assert page == Record(
+        "x.warc",
+        0,
+        html=HTML,
+        charset="utf-8",
+        url="https://example.org/1",
+        fetched_at=time,
+        headers={"content-type": "text/html; charset=utf-8"},
+    )
 
 
 def test_an_offset_in_a_plain_file_is_where_the_record_starts() -> None:

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import fnmatch
+import glob
+import gzip
 import io
 import os
 import re
 import stat
+import zlib
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import BinaryIO, cast
 from urllib.parse import quote, urlsplit
@@ -19,13 +24,29 @@ from personalake.errors import InputError
 UNSUPPORTED = "unsupported"
 """Format of a file whose name says nothing: found in a folder, it becomes a row in `rejects`."""
 
+DELTA = "delta"
+"""Format of a Delta table, by its folder: Spark reads it, since only its log says which of its files count."""
+
 _REMOTE_READ = 4 * 1024 * 1024
-_FORMATS = (
-    ("wet", re.compile(r"\.wet(\.gz)?$", re.IGNORECASE)),
-    ("warc", re.compile(r"\.warc(\.gz)?$", re.IGNORECASE)),
-    ("jsonl", re.compile(r"\.(jsonl|ndjson)(\.gz)?$", re.IGNORECASE)),
-    ("parquet", re.compile(r"\.parquet$", re.IGNORECASE)),
+_PACKED = r"(\.(gz|zst|lz4))"
+_FORMATS = tuple(
+    (name, re.compile(pattern, re.IGNORECASE))
+    for name, pattern in (
+        ("wet", rf"\.wet{_PACKED}?$"),
+        ("warc", rf"\.warc{_PACKED}?$"),
+        # C4 and RedPajama name their packed JSON lines .json.gz; a bare .json is mostly one object of many lines.
+        ("jsonl", rf"\.(jsonl|ndjson){_PACKED}?$|\.json{_PACKED}$"),
+        ("parquet", r"\.parquet$"),
+        ("csv", rf"\.(csv|tsv){_PACKED}?$"),
+        ("markdown", rf"\.(md|markdown){_PACKED}?$"),
+        ("text", rf"\.(txt|text){_PACKED}?$"),
+        ("html", rf"\.x?html?{_PACKED}?$"),
+    )
 )
+_MANIFEST = re.compile(r"\.(paths|manifest)(\.gz)?$", re.IGNORECASE)
+_WILD = re.compile(r"[*?\[]")
+_DELTA_LOG = "_delta_log"
+_LOOKUPS_AT_ONCE = 32
 
 
 @dataclass(frozen=True)
@@ -44,12 +65,18 @@ class Kinds:
 
 
 PAGES = Kinds(
-    "corpus.paths", "WARC, WET or JSONL", ("wet", "warc", "jsonl"), "*.warc, *.wet, *.jsonl, *.ndjson (each also .gz)"
+    "corpus.paths",
+    "WARC, WET, JSONL, Parquet, CSV, text, Markdown or HTML",
+    ("wet", "warc", "jsonl", "parquet", "csv", "markdown", "text", "html"),
+    "*.warc, *.wet, *.jsonl, *.ndjson, *.csv, *.tsv, *.txt, *.md, *.html (each also .gz, .zst, .lz4), *.parquet",
 )
 """A corpus."""
 
 PERSONAS = Kinds(
-    "personas.paths", "JSONL or Parquet", ("jsonl", "parquet"), "*.jsonl, *.ndjson (each also .gz), *.parquet"
+    "personas.paths",
+    "JSONL or Parquet",
+    ("jsonl", "parquet"),
+    "*.jsonl, *.ndjson (each also .gz, .zst, .lz4), *.parquet",
 )
 """Personas of the user's own."""
 
@@ -69,24 +96,68 @@ class CorpusFile:
     stamp: str
 
 
-def list_files(paths: Sequence[str], kinds: Kinds = PAGES) -> list[CorpusFile]:
-    """Return the files of these *kinds* that *paths* (files, folders, `s3://`, `gs://`, ... ) name, sorted by path.
+def list_files(paths: Sequence[str], kinds: Kinds = PAGES, prefix: str | None = None) -> list[CorpusFile]:
+    """Return the files of these *kinds* that *paths* name, sorted by path, each once.
 
-    Each comes once. Folders are walked to the bottom, links followed; names that begin with `.` or `_` are passed over,
-    as Spark does. Raises :class:`InputError` for a path that is missing, unreadable or of an unknown format, and where
-    there is no file of a known format.
+    A path is a file, a folder, a Delta table's folder, a pattern (`*`, `?`, `[...]`, and `**` for folders at any
+    depth), or a manifest, `*.paths` or `*.manifest` (also .gz): a list of paths, one a line, below *prefix* (default:
+    the manifest's own folder) as Common Crawl's are; local, or `s3://`, `gs://`, `abfs://`, `hdfs://`. Folders are
+    walked to the bottom, links followed; names that begin with `.` or `_` are passed over, as Spark does. Raises
+    :class:`InputError` for a path that is missing, unreadable or of an unknown format, and where there is no file of a
+    known format.
     """
     if not paths:
         raise InputError("nothing is named", where=kinds.setting, cure=kinds.cure)
     found: dict[str, CorpusFile] = {}
     for path in paths:
-        for file in _remote(path, kinds) if "://" in path else _local(path, kinds):
+        for file in _named(path, kinds, prefix):
             found[file.path] = file
     files = sorted(found.values(), key=lambda file: file.path)
     if all(file.format == UNSUPPORTED for file in files):
         what = f"none of its {len(files)} files is {kinds.what}" if files else "there is no file in it"
         raise InputError(what, where=", ".join(paths), cure=kinds.cure)
     return files
+
+
+def _named(path: str, kinds: Kinds, prefix: str | None) -> Iterator[CorpusFile]:
+    if _MANIFEST.search(path):
+        yield from _listed(path, kinds, prefix)
+    elif "://" in path:
+        yield from _remote(path, kinds)
+    elif _WILD.search(path) and not os.path.lexists(path):
+        matches = sorted(glob.glob(path, recursive=True))
+        if not matches:
+            raise InputError("no file matches", where=path, cure=f"correct `{kinds.setting}`")
+        for match in matches:
+            if not _hidden(os.path.basename(match)):
+                yield from _local(
+                    match, kinds, asked=os.path.isfile(match) and not _WILD.search(os.path.basename(path))
+                )
+    else:
+        yield from _local(path, kinds)
+
+
+def _listed(manifest: str, kinds: Kinds, prefix: str | None) -> Iterator[CorpusFile]:
+    """The files that a manifest lists; looked up many at once, since on an object store each is a request."""
+    try:
+        with open_corpus_file(manifest) as file:
+            content = file.read()
+        content = gzip.decompress(content) if content[:2] == b"\x1f\x8b" else content
+        lines = [line.strip() for line in content.decode().splitlines()]
+    except FileNotFoundError as error:
+        raise InputError("there is no such manifest", where=manifest, cure=f"correct `{kinds.setting}`") from error
+    except (OSError, EOFError, zlib.error, UnicodeDecodeError) as error:
+        what = f"the manifest can't be read: {error}"
+        raise InputError(what, where=manifest, cure="it is a list of paths, one a line, plain or gzipped") from error
+    base = manifest.rpartition("/")[0] if prefix is None else prefix.rstrip("/")
+    names = [line for line in lines if line and not line.startswith("#")]
+    paths = [name if "://" in name or name.startswith("/") else f"{base}/{name}" if base else name for name in names]
+    nested = next((path for path in paths if _MANIFEST.search(path)), None)
+    if nested is not None:
+        raise InputError("a manifest lists a manifest", where=nested, cure="list files and folders in it")
+    with ThreadPoolExecutor(_LOOKUPS_AT_ONCE) as pool:
+        for files in pool.map(lambda path: list(_named(path, kinds, None)), paths):
+            yield from files
 
 
 def format_of(path: str, kinds: Kinds = PAGES) -> str:
@@ -107,7 +178,16 @@ def open_corpus_file(path: str, base: str = "") -> BinaryIO:
         raise OSError(str(error)) from error
 
 
-def _named(path: str, kinds: Kinds, *, where: str) -> str:
+def exists(path: str, base: str = "") -> bool:
+    """Whether there is a file at a path or URI."""
+    try:
+        open_corpus_file(path, base).close()
+    except OSError:
+        return False
+    return True
+
+
+def _known(path: str, kinds: Kinds, *, where: str) -> str:
     """Return the format of a file that was named itself, for which a wrong name is a mistake."""
     known = format_of(path, kinds)
     if known == UNSUPPORTED:
@@ -115,15 +195,16 @@ def _named(path: str, kinds: Kinds, *, where: str) -> str:
     return known
 
 
-def _local(given: str, kinds: Kinds) -> Iterator[CorpusFile]:
+def _local(given: str, kinds: Kinds, *, asked: bool = True) -> Iterator[CorpusFile]:
+    """The files at a local path; a file that was *asked* for by its own name must be of a known format."""
     path = os.path.normpath(given)
     try:
         if os.path.isdir(path):
-            for name in _walk(path, frozenset()):
-                yield _local_file(name, format_of(name, kinds))
+            for name, is_table in _walk(path, frozenset()):
+                yield CorpusFile(name, DELTA, 0, "") if is_table else _local_file(name, format_of(name, kinds))
         else:
             os.stat(path)
-            yield _local_file(path, _named(path, kinds, where=given))
+            yield _local_file(path, _known(path, kinds, where=given) if asked else format_of(path, kinds))
     except FileNotFoundError as error:
         raise InputError("there is no such file or folder", where=given, cure=f"correct `{kinds.setting}`") from error
     except OSError as error:
@@ -131,10 +212,16 @@ def _local(given: str, kinds: Kinds) -> Iterator[CorpusFile]:
         raise InputError(f"it can't be read: {error.strerror}", where=error.filename or given, cure=cure) from error
 
 
-def _walk(folder: str, above: frozenset[str]) -> Iterator[str]:
-    """Yield the files below *folder*; a link to a folder that it lies in isn't followed again."""
+def _walk(folder: str, above: frozenset[str]) -> Iterator[tuple[str, bool]]:
+    """Yield the files below *folder*, and its Delta tables (true); a link to a folder around it isn't followed again.
+
+    A table's files aren't files of the corpus: some of them are of older versions.
+    """
     real = os.path.realpath(folder)
     if real in above:
+        return
+    if os.path.isdir(os.path.join(folder, _DELTA_LOG)):
+        yield folder, True
         return
     for name in sorted(os.listdir(folder)):
         path = os.path.join(folder, name)
@@ -143,7 +230,7 @@ def _walk(folder: str, above: frozenset[str]) -> Iterator[str]:
         if os.path.isdir(path):
             yield from _walk(path, above | {real})
         else:
-            yield path
+            yield path, False
 
 
 def _local_file(path: str, format_: str) -> CorpusFile:
@@ -168,23 +255,59 @@ def _remote(given: str, kinds: Kinds) -> Iterator[CorpusFile]:
         # It would stand in every row of the tables and in every message.
         cure = "leave it out, and give every worker its credentials in its environment"
         raise InputError("the address carries a key", where=f"{parts.scheme}://{parts.hostname}", cure=cure)
+    base, mark, options = given.partition("?")
+    pattern: list[str] = []
+    if "*" in base or "[" in base:  # In an address a `?` begins its options.
+        base, pattern = _fixed_part(base)
     try:
-        system, inner = arrow_fs.FileSystem.from_uri(given)
+        system, inner = arrow_fs.FileSystem.from_uri(base + mark + options)
         top = system.get_file_info(inner)
         if top.type == arrow_fs.FileType.NotFound:
             raise InputError("there is no such file or folder", where=given, cure=f"correct `{kinds.setting}`")
         if top.type == arrow_fs.FileType.File:
-            _named(inner, kinds, where=given)
+            _known(inner, kinds, where=given)
             yield _remote_file(given, top, kinds)
             return
-        base, mark, options = given.partition("?")
-        for info in system.get_file_info(arrow_fs.FileSelector(inner, recursive=True)):
-            below = info.path[len(inner.rstrip("/")) + 1 :]
-            if info.type == arrow_fs.FileType.File and not any(map(_hidden, below.split("/"))):
-                yield _remote_file(f"{base.rstrip('/')}/{quote(below)}{mark}{options}", info, kinds)
+        below = [
+            (name, info)
+            for info in system.get_file_info(arrow_fs.FileSelector(inner, recursive=True))
+            if _matches(pattern, (name := info.path[len(inner.rstrip("/")) + 1 :]).split("/"))
+        ]
+        if pattern and not below:
+            raise InputError("no file matches", where=given, cure=f"correct `{kinds.setting}`")
+        yield from _remote_files(base.rstrip("/"), below, f"{mark}{options}", kinds)
     except (OSError, ArrowException) as error:
         cure = "check the address, the credentials of this process, and the network"
         raise InputError(f"{parts.scheme} can't be read: {error}", where=given, cure=cure) from error
+
+
+def _remote_files(
+    base: str, below: Sequence[tuple[str, arrow_fs.FileInfo]], options: str, kinds: Kinds
+) -> Iterator[CorpusFile]:
+    """The files and Delta tables among what lies *below* the address *base*."""
+    tables = {name.split(_DELTA_LOG)[0].rstrip("/") for name, _ in below if _DELTA_LOG in name.split("/")}
+    for table in sorted(tables):
+        yield CorpusFile(f"{base}/{table}".rstrip("/"), DELTA, 0, "")
+    for name, info in below:
+        in_table = any(not table or name.startswith(f"{table}/") for table in tables)
+        if info.type == arrow_fs.FileType.File and not in_table and not any(map(_hidden, name.split("/"))):
+            yield _remote_file(f"{base}/{quote(name)}{options}", info, kinds)
+
+
+def _fixed_part(address: str) -> tuple[str, list[str]]:
+    """The folder of an address with a pattern up to which nothing is one, and the rest."""
+    parts = address.split("/")
+    first = next(n for n, part in enumerate(parts) if _WILD.search(part))
+    return "/".join(parts[:first]), parts[first:]
+
+
+def _matches(pattern: Sequence[str], names: Sequence[str]) -> bool:
+    """Whether a path, or a folder above it, fits a pattern, both given part by part."""
+    if not pattern:
+        return True
+    if pattern[0] == "**":
+        return any(_matches(pattern[1:], names[n:]) for n in range(len(names)))
+    return bool(names) and fnmatch.fnmatchcase(names[0], pattern[0]) and _matches(pattern[1:], names[1:])
 
 
 def _remote_file(path: str, info: arrow_fs.FileInfo, kinds: Kinds) -> CorpusFile:

@@ -11,7 +11,7 @@ _LINE_ENDS = re.compile(r"\r\n?|[\u2028\u2029\x0b\x0c\x85]")
 # C0 and C1 controls, surrogates and noncharacters: no text needs them, and Arrow or a JSON reader may choke on them.
 # Zero-width joiners stay: Persian and the scripts of India are spelt with them.
 _CONTROLS = re.compile(r"[\x00-\x08\x0e-\x1f\x7f-\x9f\ud800-\udfff\ufeff\ufffe\uffff]")
-_BLANKS_AT_END = re.compile(r"[^\S\n]+$", re.MULTILINE)
+_UNCLEAN = re.compile(f"{_LINE_ENDS.pattern}|{_CONTROLS.pattern}")
 _EMPTY_LINES = re.compile(r"\n{3,}")
 _CJK = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af\uf900-\ufaff\U00020000-\U0003134f]")
 _SENTENCE_END = re.compile(
@@ -24,8 +24,10 @@ _CJK_WEIGHT = 2
 
 def clean(text: str) -> str:
     """Return *text* with plain line ends, without control characters, trailing blanks and runs of empty lines."""
-    text = _CONTROLS.sub("", _LINE_ENDS.sub("\n", text))
-    return _EMPTY_LINES.sub("\n\n", _BLANKS_AT_END.sub("", text)).strip()
+    if _UNCLEAN.search(text):
+        text = _CONTROLS.sub("", _LINE_ENDS.sub("\n", text))
+    text = "\n".join(map(str.rstrip, text.split("\n")))
+    return (_EMPTY_LINES.sub("\n\n", text) if "\n\n\n" in text else text).strip()
 
 
 def weigh(text: str) -> int:
@@ -41,6 +43,8 @@ def check(text: str, min_chars: int) -> None:
     """Raise :class:`RefusedError` where cleaned *text* is no page: `not_text` (garbled), `too_short`."""
     if text.count("\ufffd") > _GARBLED_SHARE * len(text):
         raise RefusedError("not_text", "more than a tenth of its characters could not be decoded")
+    if len(text) >= min_chars:
+        return
     weight = weigh(text)
     if weight < min_chars:
         raise RefusedError("too_short", f"{weight} characters (CJK counted twice), wanted are {min_chars}")

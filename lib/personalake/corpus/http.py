@@ -22,10 +22,11 @@ _HEX = re.compile(rb"\s*([0-9A-Fa-f]{1,8})\s*(?:;[^\r\n]*)?\r?\n")
 
 @dataclass(frozen=True)
 class HttpPage:
-    """A page's bytes, unpacked, and the charset that its header names."""
+    """A page's bytes, unpacked, the charset that its header names, and the header's fields."""
 
     html: bytes
     charset: str | None
+    headers: dict[str, str]
 
 
 def split_headers(block: bytes) -> dict[str, str]:
@@ -67,7 +68,7 @@ def http_page(message: bytes, identified_type: str | None, max_bytes: int) -> Ht
     if not mime and not looks_like_html(html):
         raise RefusedError("not_html", "no content type, and it does not look like HTML")
     charset = _CHARSET.search(content_type)
-    return HttpPage(html, charset[1] if charset else None)
+    return HttpPage(html, charset[1] if charset else None, headers)
 
 
 def looks_like_html(body: bytes) -> bool:

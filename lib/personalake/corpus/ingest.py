@@ -1,99 +1,96 @@
 """The ingest stage: corpus files to documents, sightings, refusals and the record of the files that were read.
 
-    files ──read_pages──▶ rows (page | reject | file) ──documents, sightings, rejects, files_seen──▶ tables
+    files ──pages_of──▶ rows (page | reject | file) ──kept, sightings, rejects, files_seen──▶ tables
 
-Per file `records = pages + refused + ignored`; per batch `pages = documents + sightings`.
+Per file `records = pages + refused + ignored`; per batch `pages = documents + sightings + forgotten ones`.
 """
 
 from __future__ import annotations
 
 import functools
 import hashlib
-import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterator, Sequence
 
-import pyarrow as pa
 from pyspark.sql import DataFrame, SparkSession, Window
 from pyspark.sql import functions as F
 
-from personalake.corpus import filters
+from personalake.corpus import filters, quality
+from personalake.corpus.address import canonical
 from personalake.corpus.extract import extract
 from personalake.corpus.files import CorpusFile
 from personalake.corpus.language import declared_language, detect_language
+from personalake.corpus.lists import Lists
 from personalake.corpus.readers import read
 from personalake.corpus.records import BadRecord, Ignored, Record, RefusedError, shortened
-from personalake.corpus.rows import Row, reject_row, row_columns, rows_of_files
-from personalake.schemas import DOCUMENTS, FILES_SEEN, REJECTS, Table, arrow_fields
+from personalake.corpus.rows import Layout, ReadSplit, Row, reject_row
+from personalake.corpus.scrub import scrub
+from personalake.corpus.signals import licence_of, opted_out
+from personalake.corpus.splits import Split
+from personalake.schemas import DOCUMENTS, FILES_SEEN, REJECTS, Table
 from personalake.settings import CorpusSettings
 
 STAGE = "ingest"
-FILES_DDL = "path string, format string, size long, stamp string"
-"""The input of :func:`read_pages`: one row for each file."""
-
-
-ROWS_DDL = ", ".join(f"{column.name} {column.type}" for column in row_columns(DOCUMENTS))
-"""The output of :func:`read_pages`; what a row's `kind` has no value for is null."""
-ROWS_ARROW = pa.schema(arrow_fields(row_columns(DOCUMENTS)))
+LAYOUT = Layout(DOCUMENTS)
+"""The columns of the rows that are read; what a row's `kind` has no value for is null."""
 
 
 def files_frame(spark: SparkSession, files: Sequence[CorpusFile]) -> DataFrame:
-    """Return *files* as the rows that :func:`read_pages` takes."""
-    return spark.createDataFrame([(file.path, file.format, file.size, file.stamp) for file in files], FILES_DDL)
+    """Return *files* as rows of path, format, size and stamp."""
+    rows = [(file.path, file.format, file.size, file.stamp) for file in files]
+    return spark.createDataFrame(rows, "path string, format string, size long, stamp string")
 
 
-def read_pages(files: DataFrame, settings: CorpusSettings, tasks: int) -> DataFrame:
-    """Read *files* (columns of :data:`FILES_DDL`) in *tasks* tasks: their number, for one file a task.
-
-    Returns rows of :data:`ROWS_DDL`. They are computed again by each of the transforms below that uses them, so the
-    caller stores or persists them once. The rows, but not their order, are the same for any *tasks*.
-    """
-    spread = files.select("path", "format", "size", "stamp").repartitionByRange(tasks, "path")
-    return spread.mapInArrow(functools.partial(read_batches, settings=settings, base=os.getcwd()), ROWS_DDL)
+def pages_of(settings: CorpusSettings) -> ReadSplit:
+    """How the pages of a split are read under *settings*."""
+    return functools.partial(_read_pages, settings)
 
 
-def read_batches(
-    batches: Iterable[pa.RecordBatch], *, settings: CorpusSettings, base: str = ""
-) -> Iterator[pa.RecordBatch]:
-    """Arrow kernel of :func:`read_pages`: files in, rows out, in batches of 256 rows or about 4 M characters.
-
-    Relative paths are those of the folder *base*.
-    """
-
-    def read_file(file: Mapping[str, Any]) -> Iterator[Row | BadRecord | Ignored]:
-        for item in read(file["path"], file["format"], settings.max_record_bytes, base):
-            yield page_row(item, settings) if isinstance(item, Record) else item
-
-    return rows_of_files(batches, read_file, ROWS_ARROW)
+def _read_pages(settings: CorpusSettings, base: str, split: Split) -> Iterator[Row | BadRecord | Ignored]:
+    lists = Lists.of(settings, base)
+    for item in read(split, settings, base):
+        yield page_row(item, settings, lists) if isinstance(item, Record) else item
 
 
-def page_row(record: Record, settings: CorpusSettings) -> dict[str, Any]:
+def page_row(record: Record, settings: CorpusSettings, lists: Lists) -> Row:
     """Return the row of a page, or of its refusal."""
     text = record.text or ""
     try:
-        title, language = record.title, record.language
+        lists.check_url(record.url)
+        title, language, licence = record.title, record.language, record.licence
         if record.html is not None:
+            if settings.respect_opt_outs and (said := opted_out(record.headers, record.html)):
+                raise RefusedError("opted_out", said)
             found = extract(record.html, record.charset)
             text, title, language = found.text, title or found.title, language or found.language
-        text = filters.clean(text)
+            licence = licence or licence_of(record.html)
+        licence = licence or settings.licence
+        lists.check_licence(licence)
+        text = filters.cut(filters.clean(text), settings.max_chars)
         filters.check(text, settings.min_chars)
+        language = declared_language(language) or detect_language(text)
+        if settings.languages is not None and language not in settings.languages:
+            raise RefusedError("language", f"it is in {language or 'a language that is not known'}")
+        quality.check(text, settings.quality)
+        lists.check_words(text)
     except RefusedError as refused:
         detail = f"{refused.detail}; {record.url}" if record.url else refused.detail
         return reject_row(BadRecord(record.path, record.offset, refused.reason, detail, shortened(text)))
-    text = filters.cut(text, settings.max_chars)
+    text, scrubbed = scrub(text, settings.scrub)
     return {
         "kind": "page",
         "doc_id": content_hash(text),
         "text": text,
-        "title": title,
+        "title": scrub(title, settings.scrub)[0] if title else None,
         "url": record.url,
+        "canonical_url": canonical(record.url),
         "path": record.path,
         "offset": record.offset,
-        "language": declared_language(language) or detect_language(text),
-        "licence": record.licence,
+        "language": language,
+        "licence": licence,
         "attribution": record.attribution,
         "subject": record.subject,
         "n_chars": len(text),
+        "scrubbed": scrubbed,
         "fetched_at": record.fetched_at,
     }
 
@@ -103,34 +100,90 @@ def content_hash(text: str) -> str:
     return hashlib.sha256(filters.fold(text).encode()).hexdigest()
 
 
-def documents(rows: DataFrame, known: DataFrame) -> DataFrame:
-    """Return the pages whose text is new: DOCUMENTS without `seq`.
+def repeats(rows: DataFrame, known: DataFrame, key: str) -> DataFrame:
+    """The pages that aren't kept: their text is *known*, or comes earlier in *rows*.
 
-    Of pages with the same text the one with the smallest (path, offset) is the document. *known* has the `doc_id` of
-    every document of the store.
+    Of pages with the same text the one with the smallest (path, offset) is kept. *known* has, by its *key*, the
+    `origin` of every id of the table: the file that it was read from. Columns: *key*, `url`, `path`, `offset`, `origin`
+    and `in_file`, its place among the pages of this text in its file.
+
+    Ids that occur once, nearly all, don't travel: their 64-bit hashes do.
     """
-    return kept(rows, known, DOCUMENTS)
-
-
-def kept(rows: DataFrame, known: DataFrame, table: Table) -> DataFrame:
-    """Return the first row of each id that *known* doesn't have: *table* without `seq`."""
-    first = _ranked(rows, table.key[0]).where("place = 1")
-    return first.join(known.select(*table.key), list(table.key), "left_anti").select(*_without_seq(table.names))
-
-
-def sightings(rows: DataFrame, known: DataFrame, key: str = "doc_id", origin: str = "path") -> DataFrame:
-    """Return the pages that :func:`kept` does not: their text is known, or comes earlier in *rows*.
-
-    SIGHTINGS without `seq`; the id in the column *key* becomes its `doc_id`. *known* names in the column *origin* the
-    file that each was read from: a file that has changed is read whole again, and what it was the origin of is no
-    sighting.
-    """
+    digest = F.xxhash64(key).alias("digest")
+    pages = rows.where("kind = 'page'").select(key, "url", "path", "offset", digest)
+    seen = pages.select("digest", F.lit(1).alias("here")).unionByName(known.select(digest, F.lit(0).alias("here")))
+    again = seen.groupBy("digest").agg(F.count("*").alias("times"), F.max("here").alias("here"))
+    suspects = pages.join(again.where("times > 1 and here = 1").select("digest"), "digest", "left_semi")
+    order = Window.partitionBy(key).orderBy("path", "offset")
     in_file = Window.partitionBy(key, "path").orderBy("offset")
-    pages = _ranked(rows, key).withColumn("place_in_file", F.row_number().over(in_file))
-    again = pages.join(known.select(key, F.col(origin).alias("origin")), key, "left")
-    itself = (F.col("origin") == F.col("path")) & (F.col("place_in_file") == 1)
-    found = again.where("place > 1 or origin is not null").where(~F.coalesce(itself, F.lit(False)))
-    return found.select(F.col(key).alias("doc_id"), "url", "path", "offset")
+    ranked = suspects.select(
+        key,
+        "url",
+        "path",
+        "offset",
+        F.row_number().over(order).alias("place"),
+        F.row_number().over(in_file).alias("in_file"),
+    )
+    return ranked.join(known, key, "left").where("place > 1 or origin is not null").drop("place")
+
+
+def kept(rows: DataFrame, repeated: DataFrame, table: Table) -> DataFrame:
+    """The pages but those *repeated*: *table* without `seq`."""
+    pages = rows.where("kind = 'page'").select(*_without_seq(table.names), *_place(table))
+    return pages.join(repeated.select("path", "offset"), ["path", "offset"], "left_anti").select(
+        *_without_seq(table.names)
+    )
+
+
+def sightings(repeated: DataFrame, key: str = "doc_id") -> DataFrame:
+    """What :func:`repeats` found as SIGHTINGS without `seq`; the id in the column *key* becomes its `doc_id`.
+
+    A file that has changed is read whole again, and what it was the origin of is no sighting.
+    """
+    itself = (F.col("origin") == F.col("path")) & (F.col("in_file") == 1)
+    seen = repeated.where(~F.coalesce(itself, F.lit(False)))
+    return seen.select(F.col(key).alias("doc_id"), "url", "path", "offset")
+
+
+def forgotten(rows: DataFrame, tombstones: DataFrame) -> DataFrame:
+    """Those of the pages that somebody had forgotten: `path`, `offset` and the row of `rejects` that each becomes."""
+    pages = rows.where("kind = 'page'").select("doc_id", "url", "path", "offset")
+    ids = tombstones.select(F.col("id").alias("gone")).distinct()
+    by_text = pages.join(ids, pages["doc_id"] == ids["gone"], "left_semi")
+    by_address = pages.join(ids, F.sha2(pages["url"], 256) == ids["gone"], "left_semi")
+    met = by_text.unionByName(by_address).distinct()
+    return met.select(
+        F.lit("reject").alias("kind"),
+        "path",
+        "offset",
+        F.lit("forgotten").alias("reason"),
+        F.lit("somebody had it forgotten").alias("detail"),
+        F.lit(None).cast("string").alias("raw"),
+    )
+
+
+def versions(documents: DataFrame, known: DataFrame) -> DataFrame:
+    """Name in `replaces` the page that each of *documents* is a new version of: the one before at its address.
+
+    Before is what the store has (*known*: `doc_id`, `canonical_url`, `seq`, `fetched_at`), the latest of it by run and
+    time of fetching; and of *documents* those that were fetched earlier, or stand earlier in the files.
+    """
+    at = "canonical_url"
+    new = documents.where(F.col(at).isNotNull()).select(
+        "doc_id", at, F.lit(None).cast("long").alias("seq"), "fetched_at", "path", "offset"
+    )
+    old = known.where(F.col(at).isNotNull()).select("doc_id", at, "seq", "fetched_at", "path", "offset")
+    digest = F.xxhash64(at).alias("digest")
+    seen = new.select(digest, F.lit(1).alias("here")).unionByName(old.select(digest, F.lit(0).alias("here")))
+    again = seen.groupBy("digest").agg(F.count("*").alias("times"), F.max("here").alias("here"))
+    both = new.unionByName(old).withColumn("digest", F.xxhash64(at))
+    suspects = both.join(again.where("times > 1 and here = 1").select("digest"), "digest", "left_semi")
+    order = Window.partitionBy(at).orderBy(
+        F.col("seq").asc_nulls_last(), F.col("fetched_at").asc_nulls_first(), "path", "offset", "doc_id"
+    )
+    before = suspects.select("doc_id", "seq", F.lag("doc_id").over(order).alias("before"))
+    before = before.where("seq is null and before is not null").select("doc_id", F.col("before").alias("replaces"))
+    return documents.drop("replaces").join(before, "doc_id", "left").select(*documents.columns)
 
 
 def rejects(rows: DataFrame, stage: str = STAGE) -> DataFrame:
@@ -152,14 +205,15 @@ def rejects(rows: DataFrame, stage: str = STAGE) -> DataFrame:
 
 
 def files_seen(rows: DataFrame) -> DataFrame:
-    """Return the files that were read to their end, with their counts: FILES_SEEN without `seq`."""
-    return rows.where("kind = 'file'").select(*_without_seq(FILES_SEEN.names))
+    """Return the files that were read to their end, with the sums of their parts: FILES_SEEN without `seq`."""
+    counts = ("records", "pages", "refused", "ignored")
+    files = rows.where("kind = 'file'").groupBy("path", "size", "stamp", "format")
+    return files.agg(*(F.sum(name).alias(name) for name in counts)).select(*_without_seq(FILES_SEEN.names))
 
 
-def _ranked(rows: DataFrame, key: str) -> DataFrame:
-    """The pages, with `place` 1 for the one with the smallest (path, offset) of its text."""
-    order = Window.partitionBy(key).orderBy("path", "offset")
-    return rows.where("kind = 'page'").withColumn("place", F.row_number().over(order))
+def _place(table: Table) -> list[str]:
+    """The columns that say where a row stood, as far as *table* doesn't keep them."""
+    return [name for name in ("path", "offset") if name not in table.names]
 
 
 def _without_seq(names: Sequence[str]) -> list[str]:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import datetime, timezone
 
 RAW_CHARS = 500
@@ -20,10 +21,13 @@ class Record:
 
     Exactly one of *text* and *html* is given. *offset* is unique in its file and finds the record again:
 
-    - uncompressed files: the byte where the record or line starts;
-    - gzipped WARC and WET: the byte where its gzip member starts, as in a CDX index; where a member holds several
-      records, against the standard, plus the number of records before it in that member;
-    - gzipped JSONL: the byte of the line in the unpacked file, since the whole is one member.
+    - WARC, JSONL and CSV that aren't packed: the byte where the record or line starts;
+    - packed WARC and WET: the byte where its gzip member (or frame) starts, as in a CDX index; where a member holds
+      several records, against the standard, plus the number of records before it in that member;
+    - packed JSONL and CSV: the byte of the line in the unpacked file, since the whole is one member;
+    - Parquet: the number of the row in its file.
+
+    *headers* are those of the HTTP response, with lower-case names.
     """
 
     path: str
@@ -38,6 +42,7 @@ class Record:
     attribution: str | None = None
     subject: str | None = None
     fetched_at: datetime | None = None
+    headers: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

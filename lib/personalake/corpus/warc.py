@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import BinaryIO
 
 from personalake.corpus.bytesource import CHUNK, ByteSource
@@ -94,7 +94,7 @@ class _WarcReader:
             if not source.ensure(1):
                 return None
             n = min(left, len(source.buffer), CHUNK)
-            start = source.member_start(n, _MAGIC) if source.gzip else None
+            start = source.member_start(n, _MAGIC) if source.packing else None
             if start is not None:
                 source.drop(start)
                 return None
@@ -147,7 +147,9 @@ class _WarcReader:
         source.drop(1)
         while source.ensure(_NEXT_LENGTH + 1):
             line = _NEXT.search(source.buffer)
-            start = source.member_start(line.start() if line else len(source.buffer), _MAGIC) if source.gzip else None
+            start = (
+                source.member_start(line.start() if line else len(source.buffer), _MAGIC) if source.packing else None
+            )
             if start is not None:
                 source.drop(start)
                 return
@@ -161,7 +163,7 @@ class _WarcReader:
 
     def _place(self, member: int) -> int:
         """Return the offset of the record that starts here, as :class:`Record` defines it: unique and rising."""
-        if not self.source.gzip:
+        if not self.source.packing:
             return self.source.position
         self._last_place = max(member, self._last_place + 1)
         return self._last_place
@@ -180,7 +182,7 @@ class _WarcReader:
                 return self._text(place, headers, body)
             if kind == "response" and content_type.startswith("application/http"):
                 page = http_page(body, headers.get("warc-identified-payload-type"), self.max_bytes)
-                return self._html(place, headers, page.html, page.charset)
+                return self._html(place, headers, page.html, page.charset, page.headers)
             return self._resource(place, headers, content_type, body)
         except RefusedError as refused:
             return self._bad(place, refused.reason, refused.detail, headers, body)
@@ -197,9 +199,11 @@ class _WarcReader:
             fetched_at=parse_time(headers.get("warc-date")),
         )
 
-    def _html(self, place: int, headers: dict[str, str], html: bytes, charset: str | None) -> Record:
+    def _html(
+        self, place: int, headers: dict[str, str], html: bytes, charset: str | None, http: Mapping[str, str]
+    ) -> Record:
         time = parse_time(headers.get("warc-date"))
-        return Record(self.path, place, html=html, charset=charset, url=_url(headers), fetched_at=time)
+        return Record(self.path, place, html=html, charset=charset, url=_url(headers), fetched_at=time, headers=http)
 
     def _resource(self, place: int, headers: dict[str, str], content_type: str, body: bytes) -> Record:
         mime = content_type.partition(";")[0].strip()
@@ -207,7 +211,7 @@ class _WarcReader:
             raise RefusedError("not_html", mime or "no content type")
         if not body.strip():
             raise RefusedError("empty_body", "the record has no body")
-        return self._html(place, headers, body, None)
+        return self._html(place, headers, body, None, {})
 
 
 def _url(headers: dict[str, str]) -> str | None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import functools
 import json
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import NamedTuple
 
@@ -29,6 +30,7 @@ from personalake.settings import Settings, StoreSettings
 from personalake.store import Store
 from personalake.work import Folder, absolute
 
+_PACKED = (".gz", ".zst", ".lz4")
 OWN = f"{own_personas.STAGE} "
 """What the kind of a file of the user's own personas begins with."""
 JOURNALED = tuple(name for name in COMPLETIONS.names if name != "seq")
@@ -60,7 +62,8 @@ def pilot_settings(settings: Settings) -> StoreSettings:
 
 def kind_of(file: CorpusFile, own: bool) -> str:
     """A file's kind, for its bytes a page: its format, packed or not, and whether it holds personas."""
-    packed = ".gz" if file.path.lower().partition("?")[0].endswith(".gz") else ""
+    name = file.path.lower().partition("?")[0]
+    packed = next((ending for ending in _PACKED if name.endswith(ending)), "")
     return f"{OWN if own else ''}{file.format}{packed}"
 
 
@@ -156,7 +159,7 @@ def _replies(store: Store, models: Mapping[str, Question]) -> dict[str, Replies]
 
 def kind_column(own: Column) -> Column:
     """:func:`kind_of` for rows with `path` and `format`."""
-    packed = F.when(F.lower(F.substring_index("path", "?", 1)).endswith(".gz"), ".gz").otherwise("")
+    packed = F.regexp_extract(F.lower(F.substring_index("path", "?", 1)), f"({'|'.join(map(re.escape, _PACKED))})$", 1)
     return F.concat(F.when(own, OWN).otherwise(""), "format", packed)
 
 

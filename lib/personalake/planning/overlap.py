@@ -20,8 +20,10 @@ from pyspark.sql import functions as F
 from personalake.accept import content_id
 from personalake.corpus import ingest as corpus
 from personalake.corpus.files import CorpusFile
+from personalake.corpus.lists import Lists
 from personalake.corpus.readers import read_placed
 from personalake.corpus.records import Record
+from personalake.corpus.splits import Split
 from personalake.dedup import coverage, sketches
 from personalake.dedup.contained import Share, Tested, known, tested
 from personalake.dedup.registers import Hashes, Registers, empty_registers, registers_of
@@ -126,8 +128,9 @@ def new_crawl(
     if sketches.PAGES not in found:
         return None
     chosen = sample(files, seed, most)
-    listed = [(file.path, file.format, bytes_, file.size) for file, bytes_ in chosen]
-    frame = stored.sparkSession.createDataFrame(listed, "path string, format string, most long, size long")
+    listed = [(file.path, file.format, bytes_, file.size, file.stamp) for file, bytes_ in chosen]
+    ddl = "path string, format string, most long, size long, stamp string"
+    frame = stored.sparkSession.createDataFrame(listed, ddl)
     asked = tuple(found.get(name, empty_registers(sketches.PARTS[name])) for name in _ASKED)
     heads = frame.repartition(min(len(chosen), _TASKS), "path").mapInArrow(
         functools.partial(read_heads, asked=asked, settings=settings, base=os.getcwd()), _HEADS
@@ -193,7 +196,7 @@ def read_heads(
     settings: CorpusSettings,
     base: str = "",
 ) -> Iterator[pa.RecordBatch]:
-    """From files (path, format, most, size) to what the sketches say of each one's beginning."""
+    """From files (path, format, most, size, stamp) to what the sketches say of each one's beginning."""
     for batch in batches:
         for file in batch.to_pylist():
             yield pa.RecordBatch.from_pylist([_head(file, asked, settings, base)], schema=_SCHEMA)
@@ -213,11 +216,13 @@ _SCHEMA = pa.schema(
 def _head(file: Mapping[str, Any], asked: tuple[Registers, ...], settings: CorpusSettings, base: str) -> dict[str, Any]:
     ids, texts, read = [], [], file["size"]
     runs, prints = [np.zeros(0, dtype=np.uint64)], [np.zeros(0, dtype=np.uint64)]
-    for item, place in read_placed(file["path"], file["format"], settings.max_record_bytes, base):
+    lists = Lists.of(settings, base)
+    split = Split(*(file[name] for name in ("path", "format", "size", "stamp")))
+    for item, place in read_placed(split, settings, base):
         if file["most"] < file["size"] and place >= file["most"]:
             read = place
             break
-        row = corpus.page_row(item, settings) if isinstance(item, Record) else {"kind": "other"}
+        row = corpus.page_row(item, settings, lists) if isinstance(item, Record) else {"kind": "other"}
         if row["kind"] == "page":
             ids.append(row["doc_id"])
             texts.append(row["text"])

@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from personalake import own_personas
+from personalake import __version__, own_personas
 from personalake.accept import content_id
 from personalake.corpus import ingest as corpus
-from personalake.corpus.files import CorpusFile
+from personalake.corpus.files import DELTA, CorpusFile
+from personalake.corpus.rows import Layout, Reading, ReadSplit
 from personalake.errors import InputError
 from personalake.inputs import Inputs
 from personalake.runs import Run
 from personalake.schemas import DOCUMENTS, PERSONAS, Table
+from personalake.session import parallelism
 from personalake.stage_record import StageRecord
 from personalake.store import Store
-
-Reader = Callable[[DataFrame, int], DataFrame]
 
 
 def sample(run: Run, inputs: Inputs, main: Store, most: int) -> None:
@@ -28,32 +28,31 @@ def sample(run: Run, inputs: Inputs, main: Store, most: int) -> None:
     their hashes until there are enough. Raises :class:`InputError` where nothing is found.
     """
     settings = inputs.settings
-    licence = F.coalesce("licence", F.lit(settings.corpus.licence))
-
-    def pages(files: DataFrame, tasks: int) -> DataFrame:
-        return corpus.read_pages(files, settings.corpus, tasks).withColumn("licence", licence)
-
-    def own(files: DataFrame, tasks: int) -> DataFrame:
-        return own_personas.read_personas(files, settings.personas, tasks)
-
+    pages, own = corpus.pages_of(settings.corpus), own_personas.personas_of(settings.personas)
     known = main.read("documents").drop("seq") if main.exists("documents") else None
     enough = known is not None and (not inputs.files or known.count() >= most)
-    files = () if enough else inputs.files
-    found = _land(run, corpus.STAGE, DOCUMENTS, _read(run, corpus.STAGE, files, DOCUMENTS, pages, most), known, most)
+    files = () if enough else tuple(file for file in inputs.files if file.format != DELTA)
+    read = _read(run, corpus.STAGE, files, corpus.LAYOUT, pages, "doc_id", most)
+    found = _land(run, corpus.STAGE, DOCUMENTS, read, known, most)
     stage = own_personas.STAGE
-    found += _land(run, stage, PERSONAS, _read(run, stage, inputs.persona_files, PERSONAS, own, most), None, most)
+    read = _read(run, stage, inputs.persona_files, own_personas.LAYOUT, own, "persona_id", most)
+    found += _land(run, stage, PERSONAS, read, None, most)
+    (run.store.work / "read").delete()
     if not found:
         what = f"no page in {len(inputs.files):,} file(s)" if inputs.files else "no persona in the files"
         raise InputError(what, where="corpus.paths", cure="see what `personalake ingest` refuses, and why")
 
 
-def _read(run: Run, stage: str, files: Sequence[CorpusFile], table: Table, read: Reader, most: int) -> DataFrame | None:
+def _read(
+    run: Run, stage: str, files: Sequence[CorpusFile], layout: Layout, read: ReadSplit, key: str, most: int
+) -> DataFrame | None:
     """The rows of as many *files*, by the order of their hashes, as hold *most* different ones; null for none."""
-    key, seed, rows = table.key[0], run.settings.seed, None
+    seed, rows, spark = run.settings.seed, None, run.store.spark
     left, step = sorted(files, key=lambda file: content_id("pilot", seed, file.path)), 1
     while left:
         now, left = left[:step], left[step:]
-        some = run.store.stage(read(corpus.files_frame(run.store.spark, now), len(now)), f"{stage}-{len(left)}")
+        reading = Reading(run.store.work / "read" / f"{stage}-{len(left)}", __version__, layout, parted=False)
+        some = reading.read(spark, now, read, parallelism(spark))
         rows = some if rows is None else rows.unionByName(some)
         if rows.where("kind = 'page'").select(key).distinct().count() >= most:
             break
@@ -69,7 +68,8 @@ def _land(run: Run, stage: str, table: Table, rows: DataFrame | None, known: Dat
     store, key, record = run.store, table.key[0], StageRecord(stage)
     made = {}
     if rows is not None:
-        kept, files = corpus.kept(rows, store.read(table.name), table), corpus.files_seen(rows)
+        repeated = corpus.repeats(rows, store.read(table.name).select(key, F.lit("").alias("origin")), key)
+        kept, files = corpus.kept(rows, repeated, table), corpus.files_seen(rows)
         counts = files.selectExpr("sum(pages) AS pages", "sum(refused) AS refused").collect()[0]
         pages, bad, fresh = int(counts["pages"] or 0), int(counts["refused"] or 0), kept.count()
         record.add(items=pages + bad, accepted=fresh, duplicates=pages - fresh, item_rejects=bad)

@@ -21,7 +21,7 @@ from personalake.asking import (
     steps_of,
 )
 from personalake.corpus import ingest as corpus
-from personalake.corpus.files import UNSUPPORTED
+from personalake.corpus.files import DELTA, UNSUPPORTED
 from personalake.inputs import Inputs
 from personalake.planning.measured import Money, kind_column, kind_of, known_keys, money, through
 from personalake.planning.overlap import NewCrawl, new_crawl
@@ -112,7 +112,8 @@ def _pilot_pages(store: Store, pilot: Store, inputs: Inputs) -> DataFrame:
 
 
 def _unread(store: Store, inputs: Inputs) -> dict[str, tuple[int, int]]:
-    files = [corpus.files_frame(store.spark, each) for each in (inputs.files, inputs.persona_files)]
+    pages = [file for file in inputs.files if file.format != DELTA]
+    files = [corpus.files_frame(store.spark, each) for each in (pages, inputs.persona_files)]
     listed = files[0].withColumn("own", F.lit(False)).unionByName(files[1].withColumn("own", F.lit(True)))
     new = listed.join(store.read("files_seen").select("path", "size", "stamp"), ["path", "size", "stamp"], "left_anti")
     found = new.groupBy(kind_column(F.col("own")).alias("kind")).agg(F.count("*").alias("files"), F.sum("size"))
@@ -131,7 +132,7 @@ def _crawl(store: Store, inputs: Inputs) -> NewCrawl | None:
     key = ["path", "size", "stamp"]
     listed = corpus.files_frame(store.spark, inputs.files).select(*key)
     seen = {tuple(row) for row in listed.join(store.read("files_seen").select(*key), key, "left_semi").collect()}
-    readable = (file for file in inputs.files if file.format != UNSUPPORTED)
+    readable = (file for file in inputs.files if file.format not in (UNSUPPORTED, DELTA))
     new = [file for file in readable if (file.path, file.size, file.stamp) not in seen]
     settings = inputs.settings
     return new_crawl(store.read("sketches"), new, settings.corpus, settings.seed) if new else None

@@ -1,0 +1,84 @@
+"""Lists that a user's settings name: domains and words that aren't wanted, licences that are."""
+
+from __future__ import annotations
+
+import functools
+import os
+import re
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+
+from personalake.corpus.address import within
+from personalake.corpus.files import open_corpus_file
+from personalake.corpus.records import RefusedError
+from personalake.errors import InputError
+from personalake.settings import CorpusSettings
+
+_SINK = re.compile(r"^(?:0\.0\.0\.0|127\.0\.0\.1|::1?)\s+")
+_WORD = re.compile(r"\w+")
+
+
+@dataclass(frozen=True)
+class Lists:
+    """What the lists say, read once a worker; they may have millions of lines, so they don't travel with the job."""
+
+    domains: frozenset[str]
+    words: frozenset[str]
+    phrases: tuple[str, ...]
+    licences: tuple[str, ...] | None
+
+    @classmethod
+    def of(cls, settings: CorpusSettings, base: str = "") -> Lists:
+        """The lists of *settings*, paths relative to *base*; raises :class:`InputError` for one that can't be read."""
+        licences = None if settings.licences is None else tuple(each.lower() for each in settings.licences)
+        return _lists(tuple(settings.blocked_domains), tuple(settings.blocked_words), licences, base)
+
+    def check_url(self, url: str | None) -> None:
+        """Raise :class:`RefusedError` (`blocked_domain`) for a page of a blocked domain, or one below it."""
+        if self.domains and (domain := within(url, self.domains)):
+            raise RefusedError("blocked_domain", f"{domain} is on a list")
+
+    def check_licence(self, licence: str | None) -> None:
+        """Raise :class:`RefusedError` (`licence`) for a page under none of the licences that are wanted."""
+        if self.licences is None:
+            return
+        if licence is None:
+            raise RefusedError("licence", "it states no licence, and `corpus.licence` gives none")
+        if not any(fnmatchcase(licence.lower(), pattern) for pattern in self.licences):
+            raise RefusedError("licence", f"{licence} is not among those wanted")
+
+    def check_words(self, text: str) -> None:
+        """Raise :class:`RefusedError` (`blocked_word`) for a text with a blocked word or phrase, in any case."""
+        if not self.words and not self.phrases:
+            return
+        lower = text.lower()
+        found = min(self.words.intersection(_WORD.findall(lower)), default=None) if self.words else None
+        found = found or next((phrase for phrase in self.phrases if phrase in lower), None)
+        if found:
+            raise RefusedError("blocked_word", f"{found!r} is on a list")
+
+
+@functools.lru_cache(maxsize=4)
+def _lists(
+    domain_files: tuple[str, ...], word_files: tuple[str, ...], licences: tuple[str, ...] | None, base: str
+) -> Lists:
+    domains = {
+        _SINK.sub("", line).partition("#")[0].strip().strip(".").lower()
+        for file in domain_files
+        for line in _lines(file, "corpus.blocked_domains", base)
+    }
+    words = {line.lower() for file in word_files for line in _lines(file, "corpus.blocked_words", base)}
+    single = frozenset(word for word in words if _WORD.fullmatch(word))
+    return Lists(frozenset(domains - {""}), single, tuple(sorted(words - single)), licences)
+
+
+def _lines(file: str, setting: str, base: str) -> list[str]:
+    path = os.path.expanduser(file)
+    try:
+        with open_corpus_file(path, base) as opened:
+            lines = opened.read().decode("utf-8-sig").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        said = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+        what, cure = f"the list {file} can't be read: {said}", "name a text file that every worker can read"
+        raise InputError(what, where=setting, cure=cure) from error
+    return [line.strip() for line in lines if line.strip() and not line.startswith("#")]

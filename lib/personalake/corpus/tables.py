@@ -1,0 +1,131 @@
+"""Delta tables as a corpus: what Spark reads of them, one page a row."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import os
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+import pyarrow as pa
+from pyspark.errors import PySparkException
+from pyspark.sql import Column, DataFrame, SparkSession
+from pyspark.sql import functions as F
+from pyspark.sql.types import DataType, StructType
+
+from personalake.corpus import fields
+from personalake.corpus.files import DELTA
+from personalake.corpus.ingest import LAYOUT, page_row
+from personalake.corpus.lists import Lists
+from personalake.corpus.records import BadRecord, RefusedError, shortened
+from personalake.corpus.rows import Row, reject_row
+from personalake.errors import InputError
+from personalake.settings import CorpusSettings
+from personalake.work import absolute, is_local, spark_address
+
+_CANONICAL = {field: (field,) for field in fields.NAMES}
+_BATCH_ROWS = 256
+
+
+def read_tables(
+    spark: SparkSession, paths: Sequence[str], names: Sequence[str], seen: DataFrame, settings: CorpusSettings
+) -> DataFrame:
+    """The rows (of `ingest.LAYOUT`) of tables at *paths* and under *names*, but for data files that were *seen*.
+
+    A row's `path` is its table, its `offset` a hash of where it stands there: so OPTIMIZE, which writes the same rows
+    to other files, makes them sightings of nobody. `file` rows are those of the table's data files, which never change:
+    with them only what is new is read. Raises :class:`InputError` for what is no table, or has no column of text.
+    """
+    frames = []
+    for table, is_path in [*((path, True) for path in paths), *((name, False) for name in names)]:
+        try:
+            frame = spark.read.format("delta").load(spark_address(table)) if is_path else spark.table(table)
+            schema = frame.schema
+        except PySparkException as error:
+            said = str(error).strip().splitlines()[0]
+            cure = "name a Delta table that this session can read"
+            raise InputError(f"the table can't be read: {said}", where=table, cure=cure) from error
+        columns = _columns(schema, settings, table)
+        file = F.col("_metadata")
+        frame = frame.select(
+            F.lit(absolute(table) if is_path and is_local(table) else table).alias("table"),
+            file["file_path"].alias("path"),
+            file["file_size"].alias("size"),
+            file["file_modification_time"].cast("double").cast("string").alias("stamp"),
+            file["file_block_start"].alias("block"),
+            *columns,
+        )
+        frames.append(frame.join(seen.select("path").distinct(), "path", "left_anti"))
+    kernel = functools.partial(_pages, settings=settings, base=os.getcwd())
+    return functools.reduce(DataFrame.unionByName, frames).mapInArrow(kernel, LAYOUT.ddl)
+
+
+def _columns(schema: StructType, settings: CorpusSettings, table: str) -> list[Column]:
+    names = fields.names_of(settings.columns)
+    found: dict[str, Column] = {}
+    for field, usual in names.items():
+        types = ("timestamp", "timestamp_ntz", "date", "string") if field == "fetched_at" else ("string",)
+        there = [name for name in usual if _type(schema, name) in types]
+        whole = F.coalesce(*(F.col(name).cast("string") for name in there)) if there else F.lit(None).cast("string")
+        found[field] = whole.alias(field)
+    if all(_type(schema, name) != "string" for field in ("text", "html") for name in names[field]):
+        has = ", ".join(f"{column.name} ({column.dataType.simpleString()})" for column in schema.fields[:12])
+        wanted = ", ".join(f"`{name}`" for field in ("text", "html") for name in names[field])
+        what = f"the table has no column of text among {wanted}; it has: {has}"
+        raise InputError(what[:600], where=table, cure="--set 'corpus.columns={text: COLUMN}'")
+    return list(found.values())
+
+
+def _type(schema: StructType, name: str) -> str | None:
+    """The type of the column *name*, which may be the path of a nested one; null where there is none."""
+    at: DataType = schema
+    for part in name.split("."):
+        if not isinstance(at, StructType) or part not in at.names:
+            return None
+        at = at[part].dataType
+    return at.simpleString()
+
+
+def _pages(batches: Iterable[pa.RecordBatch], *, settings: CorpusSettings, base: str) -> Iterator[pa.RecordBatch]:
+    """Arrow kernel: rows of a table to pages and refusals; at the end, a row of counts a data file."""
+    lists, counts = Lists.of(settings, base), dict[tuple[str, int, str], Counter[str]]()
+    numbers = Counter[tuple[str, int]]()  # Delta doesn't tell a row's number, so it is counted.
+    for batch in batches:
+        for low in range(0, batch.num_rows, _BATCH_ROWS):
+            rows = []
+            for given in batch.slice(low, _BATCH_ROWS).to_pylist():
+                block = (given["path"], given["block"])
+                made = _row(given, _place(*block, numbers[block]), settings, lists)
+                numbers[block] += 1
+                counts.setdefault((given["path"], given["size"], given["stamp"]), Counter())[made["kind"]] += 1
+                rows.append(made)
+            yield pa.RecordBatch.from_pylist(rows, schema=LAYOUT.arrow)
+    files = [
+        {
+            **{"kind": "file", "path": path, "size": size, "stamp": stamp, "format": DELTA, "ignored": 0},
+            **{"records": each.total(), "pages": each["page"], "refused": each["reject"]},
+        }
+        for (path, size, stamp), each in counts.items()
+    ]
+    if files:
+        yield pa.RecordBatch.from_pylist(files, schema=LAYOUT.arrow)
+
+
+def _row(row: Mapping[str, Any], offset: int, settings: CorpusSettings, lists: Lists) -> Row:
+    table = row["table"]
+    try:
+        record = fields.record_of(table, offset, row, _CANONICAL)
+    except RefusedError as refused:
+        return reject_row(BadRecord(table, offset, refused.reason, refused.detail, shortened(str(row["text"]))))
+    size = len(record.html or b"") or len((record.text or "").encode("utf-8", "replace"))
+    if size > settings.max_record_bytes:
+        detail = f"{size} bytes, allowed are {settings.max_record_bytes}"
+        return reject_row(BadRecord(table, offset, "too_large", detail))
+    return page_row(record, settings, lists)
+
+
+def _place(path: str, block: int, number: int) -> int:
+    """63 bits that stand for a row of a data file."""
+    return int.from_bytes(hashlib.sha256(f"{path}#{block}#{number}".encode()).digest()[:8], "big") >> 1
