@@ -45,6 +45,9 @@ from tests.bench.personas import personas
 
 HASHES = st.lists(st.integers(0, 2**64 - 1), max_size=60)
 
+SETTINGS = CorpusSettings.model_validate({"quality": {"letters": None}})
+"""Half of what these pages say are digits."""
+
 
 @functools.cache
 def drawn(number: int, seed: int) -> Hashes:
@@ -303,8 +306,7 @@ def test_a_new_crawl_is_told_apart_word_for_word_near_and_new_from_the_sketches_
     sketched = sketches.page_sketches(stored, ["c"])
     crawl = [*old[:300], *map(_near_copy, old[300:500]), *new[:500]]
     files = _files(Path(), random.Random(1).sample(crawl, len(crawl)), 4)
-    settings = CorpusSettings.model_validate({})
-    told = new_crawl(sketched, files, settings, seed=0)
+    told = new_crawl(sketched, files, SETTINGS, seed=0)
     assert told is not None
     assert not told.sampled
     assert (told.pages_read, round(told.pages), told.distinct) == (1000, 1000, 1)
