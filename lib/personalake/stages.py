@@ -81,7 +81,8 @@ def _read(run: Run, inputs: Inputs, stage: str, table: Table, read: ReadSplit) -
             kept = kept.join(repeats, key, "left_anti")
             made |= compared.rows
             near = compared.repeats
-        made[table.name] = corpus.versions(kept, known)
+        newer = store.stage(corpus.versions(kept, known), f"{stage}-versions")
+        made[table.name] = corpus.with_versions(kept, newer)
     run.append(made, [stage])
     counts = {row["kind"]: int(row["count"]) for row in rows.groupBy("kind").count().collect()}
     pages, bad = counts.get("page", 0), counts.get("reject", 0)

@@ -170,7 +170,9 @@ def test_extractors_of_corpus_pages_side_by_side(tmp_path: Path) -> None:
     venv.create(folder, with_pip=True)
     python = folder / "bin" / "python"
     packages = ["trafilatura", "resiliparse", "justext", "readability-lxml", "lxml_html_clean"]
-    done = subprocess.run([str(python), "-m", "pip", "install", "-q", *packages], capture_output=True, check=False)
+    # The pip of older Pythons trips over an extra of lxml's that has two spellings.
+    for command in (["-U", "pip"], packages):
+        done = subprocess.run([str(python), "-m", "pip", "install", "-q", *command], capture_output=True, check=False)
     if done.returncode:
         pytest.skip(f"the extractors don't install here: {done.stderr.decode().strip().splitlines()[-1]}")
     found = {}

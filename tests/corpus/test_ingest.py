@@ -27,6 +27,7 @@ from personalake.corpus.ingest import (
     repeats,
     sightings,
     versions,
+    with_versions,
 )
 from personalake.corpus.rows import Reading, rows_of
 from personalake.corpus.splits import Split
@@ -320,7 +321,9 @@ def test_a_page_that_changed_is_a_new_version_of_the_one_before(spark: SparkSess
         ("d1", None, None, None, None, "y", 5),
     ]
     frame, known = spark.createDataFrame(new, ddl).drop("seq"), spark.createDataFrame(old, ddl)
-    found = {row["doc_id"]: row["replaces"] for row in versions(frame, known).collect()}
+    named = with_versions(frame, versions(frame, known))
+    assert named.columns == frame.columns
+    found = {row["doc_id"]: row["replaces"] for row in named.collect()}
     assert found == {"a1": "a0", "a2": "a1", "c0": None, "c1": "c0", "d0": None, "d1": None}
 
 

@@ -320,7 +320,7 @@ def test_a_new_crawl_is_told_apart_word_for_word_near_and_new_from_the_sketches_
     assert told.ngrams.value == pytest.approx(len(runs & before) / len(runs), abs=0.02)
     assert any("word for word: about 30." in line or "word for word: about 29." in line for line in told.lines())
 
-    part = new_crawl(sketched, files, settings, seed=0, most=2 * told.whole_bytes // 3)
+    part = new_crawl(sketched, files, SETTINGS, seed=0, most=2 * told.whole_bytes // 3)
     assert part is not None
     assert part.sampled
     assert part.files_read < 4

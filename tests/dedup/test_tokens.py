@@ -2,12 +2,13 @@ from __future__ import annotations
 
 import pyarrow as pa
 import pytest
+import xxhash
 from hypothesis import given
 from hypothesis import strategies as st
 from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 
-from personalake.dedup.tokens import token_hashes, tokens
+from personalake.dedup.tokens import SPARK_SEED, token_hashes, tokens
 
 
 @pytest.mark.parametrize(
@@ -59,6 +60,17 @@ def test_a_single_word_is_its_only_token() -> None:
 @given(st.text(st.characters(max_codepoint=127)))
 def test_the_short_way_for_ascii_finds_what_the_long_way_finds(text: str) -> None:
     assert tokens(text) == tokens(text + " …")
+
+
+_MIXED = st.text(st.sampled_from("abcÄß9 '’“”–—…‗· \u00a0«©²º\u200d\u00ad٣अि東京ไทย"), max_size=30)
+
+
+@given(st.lists(st.one_of(_MIXED, st.text(max_size=12)), max_size=20))
+def test_hashes_are_those_of_the_tokens_whichever_way_a_text_goes(texts: list[str]) -> None:
+    hashed = token_hashes(pa.array(texts, pa.string())).to_pylist()
+    for text, found in zip(texts, hashed, strict=True):
+        exact = {xxhash.xxh64_intdigest(token.encode(), SPARK_SEED) for token in tokens(text)}
+        assert {number % 2**64 for number in found} == exact
 
 
 @given(st.lists(st.one_of(st.none(), st.text(max_size=30)), max_size=20))

@@ -163,7 +163,7 @@ def forgotten(rows: DataFrame, tombstones: DataFrame) -> DataFrame:
 
 
 def versions(documents: DataFrame, known: DataFrame) -> DataFrame:
-    """Name in `replaces` the page that each of *documents* is a new version of: the one before at its address.
+    """Those of *documents* that are a new version of a page: `doc_id`, and as `replaces` the one before at its address.
 
     Before is what the store has (*known*: `doc_id`, `canonical_url`, `seq`, `fetched_at`), the latest of it by run and
     time of fetching; and of *documents* those that were fetched earlier, or stand earlier in the files.
@@ -182,8 +182,15 @@ def versions(documents: DataFrame, known: DataFrame) -> DataFrame:
         F.col("seq").asc_nulls_last(), F.col("fetched_at").asc_nulls_first(), "path", "offset", "doc_id"
     )
     before = suspects.select("doc_id", "seq", F.lag("doc_id").over(order).alias("before"))
-    before = before.where("seq is null and before is not null").select("doc_id", F.col("before").alias("replaces"))
-    return documents.drop("replaces").join(before, "doc_id", "left").select(*documents.columns)
+    return before.where("seq is null and before is not null").select("doc_id", F.col("before").alias("replaces"))
+
+
+def with_versions(documents: DataFrame, newer: DataFrame) -> DataFrame:
+    """*documents* with the `replaces` of :func:`versions`.
+
+    *newer* is best staged: Spark then sees that it is small, and sends it to the pages instead of the pages around.
+    """
+    return documents.drop("replaces").join(newer, "doc_id", "left").select(*documents.columns)
 
 
 def rejects(rows: DataFrame, stage: str = STAGE) -> DataFrame:

@@ -40,6 +40,12 @@ _FOLDED = np.zeros(256, dtype=np.uint8)
 for _byte in b"0123456789abcdefghijklmnopqrstuvwxyz":
     _FOLDED[_byte] = _FOLDED[ord(chr(_byte).upper())] = _byte
 
+# Signs that part words and nothing else, as UTF-8: quotes, dashes, dots and blanks that nearly every page of the web
+# has, and often nothing else beyond ASCII. Not U+2017, nor others that NFKC turns into a letter, digit or mark.
+_C2, _E2, _80, _BLANK = 0xC2, 0xE2, 0x80, 0x20
+_SIGNS_C2 = np.isin(np.arange(256), [ord(sign) for sign in "\u00a0¡§©«®°·»¿"])
+_SIGNS_E280 = np.isin(np.arange(256), [*range(0x90, 0x97), *range(0x98, 0xA8)])  # U+2010 to U+2027
+
 Bytes = npt.NDArray[np.uint8]
 Hashes = npt.NDArray[np.uint64]
 
@@ -114,6 +120,7 @@ def _sequence(texts: pa.Array) -> Ragged:
     rules by itself.
     """
     data, bounds = _bytes(texts)
+    data = _plain(data)
     others = np.unique(np.searchsorted(bounds, np.flatnonzero(data & 0x80), side="right") - 1)
     folded = _FOLDED[data]
     for row in others:
@@ -124,10 +131,32 @@ def _sequence(texts: pa.Array) -> Ragged:
     if not len(others):
         return Ragged(hashes.view(np.int64), counts)
     lists = [token_list(bytes(data[bounds[row] : bounds[row + 1]]).decode(errors="replace")) for row in others]
-    more = np.fromiter((xxhash.xxh64_intdigest(t.encode(), SPARK_SEED) for t in itertools.chain(*lists)), np.uint64)
+    more = np.fromiter(map(_Hashed().__getitem__, itertools.chain(*lists)), np.uint64)
     rows = np.concatenate([np.repeat(np.arange(len(counts)), counts), np.repeat(others, [len(each) for each in lists])])
     order = np.argsort(rows, kind="stable")
     return Ragged(np.concatenate([hashes, more])[order].view(np.int64), np.bincount(rows, minlength=len(counts)))
+
+
+class _Hashed(dict[str, int]):
+    """Hashes of tokens, each made once."""
+
+    def __missing__(self, token: str) -> int:
+        made = self[token] = xxhash.xxh64_intdigest(token.encode(), SPARK_SEED)
+        return made
+
+
+def _plain(data: Bytes) -> Bytes:
+    """*data* with blanks for the signs beyond ASCII that only part words."""
+    two = np.flatnonzero(data[:-1] == _C2)
+    two = two[_SIGNS_C2[data[two + 1]]]
+    three = np.flatnonzero((data[:-2] == _E2) & (data[1:-1] == _80))
+    three = three[_SIGNS_E280[data[three + 2]]]
+    if not len(two) and not len(three):
+        return data
+    plain: Bytes = data.copy()
+    for at in (two, two + 1, three, three + 1, three + 2):
+        plain[at] = _BLANK
+    return plain
 
 
 def _bytes(texts: pa.Array) -> tuple[Bytes, npt.NDArray[np.int64]]:
