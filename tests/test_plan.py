@@ -122,6 +122,12 @@ def test_before_the_first_run_all_is_assumed_and_said_to_be(tmp_path: Path, caps
     assert batch["totals"]["worst_usd"] == pytest.approx(told["totals"]["worst_usd"] / 2, rel=0.01)
 
 
+def test_a_delta_table_is_not_counted_and_the_plan_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "in/table/_delta_log").mkdir(parents=True)
+    told = _planned(capsys, tmp_path, f"corpus.paths=[{tmp_path / 'in'}]", "corpus.tables=[main.web.pages]")
+    assert any(note.startswith("2 Delta table(s) of the corpus") for note in told["notes"])
+
+
 def test_a_model_without_a_price_is_named_and_its_cost_is_unknown(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 
 from pyspark.errors import PySparkException
 
+from personalake.corpus.files import DELTA
 from personalake.errors import PersonalakeError
 from personalake.inputs import Inputs
 from personalake.llm.journal import segments
@@ -49,7 +50,7 @@ def plan(inputs: Inputs, *, verbose: bool = False) -> Shown:
         where = settings.store.path or "the store"
         raise PersonalakeError(f"Spark failed: {last_words(error)}", where=where) from error
     made = forecast(inputs, stand, measures)
-    made.notes += _notes(settings, made)
+    made.notes += _notes(inputs, made)
     data = _data(settings, stand, made)
     return Shown(data, _text(settings, stand, made, data))
 
@@ -80,13 +81,17 @@ def _journaled(settings: Settings) -> int:
     return sum(s.microusd for s in segments(Folder(absolute(settings.store.work_path)) / "journal"))
 
 
-def _notes(settings: Settings, made: Forecast) -> list[str]:
+def _notes(inputs: Inputs, made: Forecast) -> list[str]:
+    settings = inputs.settings
     notes = [f"the model {model!r} {_NO_PRICE}" for model in made.unpriced]
     if settings.llm.transport == "batch":
         notes.append("by the Batch API: its prices, and up to 24 hours for each stage and round")
     folder = Folder(absolute(settings.store.work_path)) / "pilot"
     if (folder / "runs").exists() and not (folder / "_work" / HANDED_OVER).exists():
         notes.append("a pilot works now or was cut off: what it has paid so far is not in these figures")
+    tables = len(settings.corpus.tables) + sum(file.format == DELTA for file in inputs.files)
+    if tables:
+        notes.append(f"{tables} Delta table(s) of the corpus: what is new in them is known, and paid, once it is read")
     return notes
 
 
