@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gzip
+import json
 import os
 import socket
 import subprocess
@@ -15,12 +17,18 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
+from personalake.corpus.files import list_files
+from personalake.corpus.readers import Record, read
+from personalake.corpus.splits import Split
 from personalake.errors import StoreError
 from personalake.lease import Lease
 from personalake.llm.journal import Journal, forget_segments, record, replies, segments
 from personalake.llm.outcome import Kind, Outcome, Usage
+from personalake.settings import CorpusSettings
 from personalake.work import Folder
 from tests.conftest import ROOT
 from tests.lake import WHOLE, Lake, same_rows
@@ -244,3 +252,23 @@ def test_a_run_whose_work_folder_is_on_an_object_store_brings_the_same_rows(
     assert any(".parquet" in request and "/journal/" in request for request in server.received())
     left = {str(file.path).removeprefix("bucket/run/").partition("/")[0] for file in work.files()}
     assert left == {"store.json", "minhash"}
+
+
+def test_a_corpus_on_an_object_store_is_listed_and_read_as_one_on_a_disk(server: Server, tmp_path: Path) -> None:
+    rows = [{"text": f"A page of the {word} that nobody else has written down."} for word in ("tides", "locks", "bees")]
+    (tmp_path / "in/x").mkdir(parents=True)
+    (tmp_path / "in/a.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    (tmp_path / "in/x/b.jsonl.gz").write_bytes(gzip.compress(json.dumps(rows[0]).encode()))
+    pq.write_table(pa.Table.from_pylist(rows), tmp_path / "in/x/c.parquet")
+    (tmp_path / "in/_x.jsonl").write_text("hidden")
+    (tmp_path / "in/some.paths").write_text("x/c.parquet\na.jsonl\n")
+    top = Folder(f"{server.address}/corpus")
+    for path in sorted((tmp_path / "in").rglob("*.*")):
+        top.write(str(path.relative_to(tmp_path / "in")), path.read_bytes())
+    settings = CorpusSettings.model_validate({})
+    for what, named in ((".", ["a.jsonl", "some.paths", "x/b.jsonl.gz", "x/c.parquet"]), ("x/*.gz", ["x/b.jsonl.gz"])):
+        files = list_files([f"{top.address}/{what}".removesuffix("/.")])
+        assert [file.path.removeprefix(f"{top.address}/") for file in files] == named
+    for file in list_files([f"{top.address}/some.paths"]):
+        found = [item.text for item in read(Split.of(file), settings) if isinstance(item, Record)]
+        assert found == [row["text"] for row in rows]
