@@ -11,7 +11,7 @@ WITH_JAVA := JAVA_HOME="$$(head -n 1 .venv/java_home)"
 
 # Options for the program behind a target: make run ARGS=--verbose, make test ARGS='-k dedup -x'
 ARGS ?=
-# A file or folder of WARC, WET or JSONL instead of the bundled pages: make run CORPUS=path
+# Your own pages instead of the bundled ones, a file, folder, pattern or manifest: make run CORPUS=path
 CORPUS ?=
 export CORPUS
 
