@@ -26,7 +26,7 @@ KEEPER = "A retired lighthouse keeper who repairs old sextants in a shed by the 
 
 def _read(path: Path, settings: PersonasSettings = DEFAULT) -> list[Row | BadRecord]:
     (file,) = list_files([str(path)], PERSONAS)
-    rows = own_personas.personas_of(settings)("", Split.of(file))
+    rows = own_personas.persona_reader(settings, "")(Split.of(file))
     return [row for row in rows if not isinstance(row, Ignored)]
 
 

@@ -17,11 +17,12 @@ from personalake.corpus.jsonl import read_lines
 from personalake.corpus.language import declared_language, detect_language
 from personalake.corpus.parquet import read_rows
 from personalake.corpus.records import BadRecord, RefusedError, shortened
-from personalake.corpus.rows import Layout, ReadSplit, Row, items_of
+from personalake.corpus.rows import Layout, Reading, ReadSplit, Row, items_of
 from personalake.corpus.splits import Split
 from personalake.personas import quality, text_hash
 from personalake.schemas import PERSONAS
 from personalake.settings import PersonasSettings
+from personalake.work import Folder
 
 STAGE = "import"
 LAYOUT = Layout(PERSONAS)
@@ -31,15 +32,20 @@ _STRINGS = ("relation", "occupation", "domain", "expertise", "age_band", "region
 _MAX_BYTES = 1024 * 1024
 
 
-def personas_of(settings: PersonasSettings) -> ReadSplit:
-    """How the personas of a split are read under *settings*."""
-    return functools.partial(_read_personas, settings)
+def reading(folder: Folder, settings: PersonasSettings) -> Reading:
+    """Files on their way to personas under *settings*; whole, since a persona tells its place among its file's."""
+    reader = functools.partial(persona_reader, settings)
+    return Reading(folder, LAYOUT, reader, settings.model_dump(mode="json"), parted=False)
 
 
-def _read_personas(settings: PersonasSettings, base: str, split: Split) -> Iterator[Row | BadRecord]:
-    """Yield a row of `personas` (and its `path` and `offset`) for each persona in a split, or why there is none."""
-    for number, given in enumerate(read_given(split, base)):
-        yield given if isinstance(given, BadRecord) else _row(split.path, number, *given, settings)
+def persona_reader(settings: PersonasSettings, base: str) -> ReadSplit:
+    """How a task reads a file's rows of `personas` (each with `path` and `offset`), or why there are none."""
+
+    def rows(split: Split) -> Iterator[Row | BadRecord]:
+        for number, given in enumerate(read_given(split, base)):
+            yield given if isinstance(given, BadRecord) else _row(split.path, number, *given, settings)
+
+    return rows
 
 
 Given = tuple[int, dict[str, Any]]
@@ -51,8 +57,8 @@ def read_given(split: Split, base: str = "") -> Iterator[Given | BadRecord]:
 
     def items(file: BinaryIO) -> Iterator[Given | BadRecord]:
         if split.format == "jsonl":
-            return read_lines(split.path, file, _MAX_BYTES, _given, split.start, split.end)
-        return read_rows(split.path, file, None, _given, split.start, split.end)
+            return read_lines(split.path, file, _MAX_BYTES, _given)
+        return read_rows(split.path, file, None, _given)
 
     return items_of(split, KINDS, base, items)
 

@@ -17,7 +17,7 @@ from personalake.asking import infer_ask, pages_to_infer, stage_name
 from personalake.compare import compare_pages, compare_personas, known_personas
 from personalake.corpus import ingest as corpus
 from personalake.corpus.files import DELTA
-from personalake.corpus.rows import Reading, ReadSplit
+from personalake.corpus.rows import Reading
 from personalake.corpus.tables import read_tables
 from personalake.dedup.sketches import page_sketches, persona_sketches
 from personalake.export import About, write_chat
@@ -25,7 +25,6 @@ from personalake.inputs import Inputs
 from personalake.rounds import Rounds
 from personalake.runs import Run
 from personalake.schemas import DOCUMENTS, PERSONAS, Table
-from personalake.session import parallelism
 from personalake.stage_record import StageRecord
 from personalake.synthesis.tasks import Task
 from personalake.work import absolute
@@ -35,16 +34,18 @@ def ingest(run: Run, inputs: Inputs) -> None:
     """Read the files that were not read before: those of the corpus, and personas of the user's own."""
     settings = inputs.settings
     if inputs.files or settings.corpus.tables:
-        _read(run, inputs, corpus.STAGE, DOCUMENTS, corpus.pages_of(settings.corpus))
+        reading = corpus.reading(run.store.work / "read" / corpus.STAGE, settings.corpus)
+        _read(run, inputs, corpus.STAGE, DOCUMENTS, reading)
     if inputs.persona_files:
-        _read(run, inputs, own_personas.STAGE, PERSONAS, own_personas.personas_of(settings.personas))
+        reading = own_personas.reading(run.store.work / "read" / own_personas.STAGE, settings.personas)
+        _read(run, inputs, own_personas.STAGE, PERSONAS, reading)
 
 
-def _read(run: Run, inputs: Inputs, stage: str, table: Table, read: ReadSplit) -> None:
+def _read(run: Run, inputs: Inputs, stage: str, table: Table, reading: Reading) -> None:
     """Read the files that *stage* didn't read before into *table*, sightings and rejects."""
     record, store = StageRecord(stage), run.store
     through, key = run.through(stage), table.key[0]
-    rows, reading = _rows(run, inputs, stage, table, read)
+    rows = _rows(run, inputs, stage, table, reading)
     if rows is None:
         return
     gone = None
@@ -93,21 +94,17 @@ def _read(run: Run, inputs: Inputs, stage: str, table: Table, read: ReadSplit) -
     reading.end()
 
 
-def _rows(run: Run, inputs: Inputs, stage: str, table: Table, read: ReadSplit) -> tuple[DataFrame | None, Reading]:
-    """The rows of what *stage* didn't read before, null where there is nothing; and where they are kept until then."""
+def _rows(run: Run, inputs: Inputs, stage: str, table: Table, reading: Reading) -> DataFrame | None:
+    """The rows of what *stage* didn't read before, null where there is nothing."""
     store, settings, pages = run.store, inputs.settings, table is DOCUMENTS
     files = inputs.files if pages else inputs.persona_files
-    shaped_by = (settings.corpus if pages else settings.personas).model_dump(mode="json")
-    layout = corpus.LAYOUT if pages else own_personas.LAYOUT
-    reading = Reading(store.work / "read" / stage, [__version__, shaped_by], layout, parted=pages)
     seen = store.read("files_seen", until_seq=run.through(stage))
     tables = [file.path for file in files if file.format == DELTA]
     listed = corpus.files_frame(store.spark, [file for file in files if file.format != DELTA])
     unread = {row["path"] for row in listed.join(seen, ["path", "size", "stamp"], "left_anti").select("path").collect()}
     rows = None
     if unread:
-        new = [file for file in files if file.path in unread]
-        rows = reading.read(store.spark, new, read, parallelism(store.spark))
+        rows = reading.read(store.spark, [file for file in files if file.path in unread])
     if pages and (tables or settings.corpus.tables):
         found = read_tables(store.spark, tables, settings.corpus.tables, seen, settings.corpus)
         found = store.stage(found, f"{stage}-tables")
@@ -115,7 +112,7 @@ def _rows(run: Run, inputs: Inputs, stage: str, table: Table, read: ReadSplit) -
             rows = rows.unionByName(found)
         elif not found.isEmpty():
             rows = found
-    return rows, reading
+    return rows
 
 
 def infer(run: Run, inputs: Inputs) -> None:

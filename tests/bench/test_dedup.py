@@ -39,10 +39,10 @@ _ROOT = Path(__file__).resolve().parents[2]
 _SCRIPT = Path(__file__).with_name("single_process.py")
 
 
-def written(folder: Path, rows: int) -> Path:
+def written(folder: Path, rows: int, seed: int = 1) -> Path:
     """A Parquet file of so many personas."""
-    path = folder / f"{rows}.parquet"
-    batches: Iterator[Any] = personas(rows)
+    path = folder / f"{rows}-{seed}.parquet"
+    batches: Iterator[Any] = personas(rows, seed)
     first = next(batches)
     with pq.ParquetWriter(path, first.schema) as writer:
         for batch in (first, *batches):
@@ -246,10 +246,7 @@ def test_the_same_addition_to_a_hub_ten_times_larger(spark: SparkSession, millio
     more, seconds = at.more(every), list[float]()
     for runs in (0, 9):
         for run in range(runs):
-            other = tmp_path / f"other-{run}.parquet"
-            with pq.ParquetWriter(other, pq.read_schema(million)) as writer:
-                for batch in personas(1_000_000, seed=run + 10):
-                    writer.write_batch(batch, row_group_size=50_000)
+            other = written(tmp_path, 1_000_000, run + 10)
             rows = spark.read.parquet(str(other)).selectExpr(f"concat('{run}-', id) AS id", "text")
             _, _, keys = at.compared(rows, hub, 10 + run)
             hub = hub.unionByName(keys)

@@ -164,7 +164,8 @@ def test_a_link_to_nothing_is_an_error(tmp_path: Path) -> None:
     ],
 )
 def test_a_pattern_means_what_a_shell_means(tmp_path: Path, prefix: str, pattern: str, found: list[str]) -> None:
-    fill(tmp_path, "in/a.jsonl", "in/b.jsonl", "in/.h.jsonl", "in/x/c.wet.gz", "in/x/d.pdf", "in/x/y/c2.warc.gz")
+    fill(tmp_path, "in/a.jsonl", "in/b.jsonl", "in/.h.jsonl", "in/_t/c9.wet.gz")
+    fill(tmp_path, "in/x/c.wet.gz", "in/x/d.pdf", "in/x/y/c2.warc.gz")
     files = list_files([prefix.format(tmp_path / pattern)])
     assert [file.path.rpartition("/in/")[2] for file in files] == found
     with pytest.raises(InputError, match="no file matches") as error:
@@ -210,3 +211,6 @@ def test_a_delta_table_is_one_thing_and_its_files_are_none(tmp_path: Path, uri: 
         ("t2.jsonl", "jsonl"),
     ]
     assert [file.format for file in list_files([f"{path}/t"])] == ["delta"]
+    # Some of a table's files are of older versions, so a pattern that matches them means the table.
+    for pattern in ("**/*.parquet", "t/*/*.parquet", "*/part-0.parquet"):
+        assert [file.path.rpartition("/")[2] for file in list_files([f"{path}/{pattern}"])] == ["t"]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime as dt
-import functools
 import hashlib
 import json
 from collections import Counter
@@ -22,13 +21,15 @@ from personalake.corpus.ingest import (
     files_seen,
     forgotten,
     kept,
-    pages_of,
+    page_reader,
     rejects,
     repeats,
     sightings,
     versions,
     with_versions,
 )
+from personalake.corpus.ingest import reading as ingest_reading
+from personalake.corpus.lists import Lists
 from personalake.corpus.rows import Reading, rows_of
 from personalake.corpus.splits import Split
 from personalake.errors import InputError
@@ -70,7 +71,7 @@ def corpus(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 def kernel(paths: list[str], settings: CorpusSettings = SETTINGS) -> list[dict[str, Any]]:
     splits = [Split.of(file) for file in list_files(paths)]
-    read = functools.partial(pages_of(settings), "")
+    read = page_reader(settings, "")
     return [row for batch in rows_of(splits, read, LAYOUT.arrow) for row in batch.to_pylist()]
 
 
@@ -130,7 +131,7 @@ def test_batches_are_bounded_in_rows_and_in_text(tmp_path: Path) -> None:
     write_lines(tmp_path / "a.jsonl", *({"text": f"{n} {'long words ' * 9_000}"} for n in range(300)))
     settings = CorpusSettings.model_validate({"min_chars": 20, "quality": {"repeated_words": None}})
     splits = [Split.of(file) for file in list_files([str(tmp_path)])]
-    batches = rows_of(splits, functools.partial(pages_of(settings), ""), LAYOUT.arrow)
+    batches = rows_of(splits, page_reader(settings, ""), LAYOUT.arrow)
     sizes = [(batch.num_rows, batch.nbytes) for batch in batches]
     assert sum(rows for rows, _ in sizes) == 301
     assert max(rows for rows, _ in sizes) <= 256
@@ -141,7 +142,7 @@ def test_a_file_that_went_away_is_a_refusal_and_was_not_seen(corpus: list[str]) 
     splits = [Split.of(file) for file in list_files(corpus)]
     Path("in/b.jsonl").unlink()
     gone: list[str] = []
-    batches = rows_of(splits, functools.partial(pages_of(SETTINGS), ""), LAYOUT.arrow, gone)
+    batches = rows_of(splits, page_reader(SETTINGS, ""), LAYOUT.arrow, gone)
     rows = [row for batch in batches for row in batch.to_pylist() if row["path"] == "in/b.jsonl"]
     assert [(row["kind"], row["reason"]) for row in rows] == [("reject", "vanished")]
     assert gone == ["in/b.jsonl"]
@@ -165,7 +166,7 @@ def nothing_known(spark: SparkSession) -> DataFrame:
 
 
 def reading(folder: Path) -> Reading:
-    return Reading(Folder(str(folder)), SETTINGS.model_dump(mode="json"), LAYOUT)
+    return ingest_reading(Folder(str(folder)), SETTINGS)
 
 
 @pytest.mark.parametrize("small", [1, 300, 1 << 20])
@@ -174,7 +175,7 @@ def test_reading_gives_the_same_rows_however_files_are_parted_and_put_together(
 ) -> None:
     monkeypatch.setattr("personalake.corpus.splits.PART_BYTES", small)
     monkeypatch.setattr("personalake.corpus.rows._LEAST_BYTES", small)
-    read = reading(tmp_path / "work").read(spark, list_files(corpus), pages_of(SETTINGS), 4)
+    read = reading(tmp_path / "work").read(spark, list_files(corpus))
     assertDataFrameEqual(read.where("kind != 'file'"), rows.where("kind != 'file'"))
     assertDataFrameEqual(files_seen(read), files_seen(rows))
 
@@ -184,7 +185,7 @@ def test_a_killed_reading_goes_on_at_file_grain(
 ) -> None:
     monkeypatch.setattr("personalake.corpus.rows._LEAST_BYTES", 1)
     files = list_files(corpus)
-    reading(tmp_path / "work").read(spark, files[:2], pages_of(SETTINGS), 4)
+    reading(tmp_path / "work").read(spark, files[:2])
     # A task that was killed leaves rows without their marker; another version of a file leaves a marker too many.
     (done,) = tmp_path.glob("work/*")
     a_part = next(done.glob("rows/*.parquet"))
@@ -192,18 +193,16 @@ def test_a_killed_reading_goes_on_at_file_grain(
     path = Path("in/a.jsonl")
     before = path.read_bytes()
     path.write_bytes(before + b'{"text": "more"}')
-    reading(tmp_path / "work").read(spark, list_files([str(path)]), pages_of(SETTINGS), 4)
+    reading(tmp_path / "work").read(spark, list_files([str(path)]))
     path.write_bytes(before)
     again = list_files(corpus)
     kernel_rows = reading(tmp_path / "work")
-    read = kernel_rows.read(spark, again, pages_of(SETTINGS), 4)
+    read = kernel_rows.read(spark, again)
     assertDataFrameEqual(read.where("kind != 'file'"), rows.where("kind != 'file'"))
     # What a marker names is not read again: nobody finds the files any more, and all their rows are there.
     for file in again:
         Path(file.path).rename(f"{file.path}.away")
-    assertDataFrameEqual(
-        kernel_rows.read(spark, again, pages_of(SETTINGS), 4).where("kind != 'file'"), read.where("kind != 'file'")
-    )
+    assertDataFrameEqual(kernel_rows.read(spark, again).where("kind != 'file'"), read.where("kind != 'file'"))
     kernel_rows.end()
     assert not (tmp_path / "work").exists()
 
@@ -214,10 +213,10 @@ def test_a_file_that_only_the_workers_do_not_find_stops_the_run(
     files = [*list_files(corpus), CorpusFile("in/never.jsonl", "jsonl", 5, "1")]
     monkeypatch.setattr("personalake.corpus.rows.exists", lambda _: True)
     with pytest.raises(InputError, match=r"in/never\.jsonl: a worker finds no such file"):
-        reading(tmp_path / "work").read(spark, files, pages_of(SETTINGS), 4)
+        reading(tmp_path / "work").read(spark, files)
     monkeypatch.undo()
     monkeypatch.chdir(tmp_path)
-    rows = reading(tmp_path / "work").read(spark, files, pages_of(SETTINGS), 4)
+    rows = reading(tmp_path / "work").read(spark, files)
     assert [row["path"] for row in rows.where("reason = 'vanished'").collect()] == ["in/never.jsonl"]
 
 
@@ -336,3 +335,25 @@ def test_what_was_forgotten_is_refused_by_its_text_or_its_address(spark: SparkSe
         ("in/b.jsonl", "forgotten"),
     ]
     assert rejects(gone).select("reject_id").distinct().count() == 3
+
+
+def test_a_file_that_vanishes_between_two_of_its_parts_was_not_seen(spark: SparkSession) -> None:
+    ddl = (
+        "kind string, reason string, path string, size long, stamp string, format string, records long, pages long, "
+        "refused long, ignored long"
+    )
+    part = ("file", None, "a.parquet", 9, "1", "parquet", 3, 3, 0, 0)
+    gone = ("reject", "vanished", "a.parquet", None, None, None, None, None, None, None)
+    other = ("file", None, "b.parquet", 9, "1", "parquet", 3, 3, 0, 0)
+    found = files_seen(spark.createDataFrame([part, gone, other, other], ddl)).collect()
+    assert [(row["path"], row["records"]) for row in found] == [("b.parquet", 6)]
+
+
+def test_lists_that_have_changed_are_read_again_and_so_are_the_files(tmp_path: Path) -> None:
+    words = tmp_path / "words"
+    settings = CorpusSettings.model_validate({"blocked_words": [str(words)]})
+    found = []
+    for content in ("one", "two", "one"):
+        words.write_text(content)
+        found.append((Lists.of(settings).words, Lists.of(settings).digest))
+    assert found[0] == found[2] != found[1]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import itertools
 import json
 from collections import Counter
@@ -13,7 +12,7 @@ from typing import Any
 import pytest
 
 from personalake.corpus.files import list_files
-from personalake.corpus.ingest import LAYOUT, pages_of
+from personalake.corpus.ingest import LAYOUT, page_reader
 from personalake.corpus.language import declared_language, detect_language
 from personalake.corpus.rows import rows_of as rows_of_splits
 from personalake.corpus.splits import Split
@@ -32,7 +31,7 @@ needs_warcs = pytest.mark.skipif(not (SHARED / "warc").is_dir(), reason="../shar
 
 def rows_of(*paths: Path) -> dict[str, list[dict[str, Any]]]:
     """The rows of each file, by the file's name."""
-    read = functools.partial(pages_of(SETTINGS), "")
+    read = page_reader(SETTINGS, "")
     found: dict[str, list[dict[str, Any]]] = {}
     for file in list_files([str(path) for path in paths]):
         rows = [row for batch in rows_of_splits([Split.of(file)], read, LAYOUT.arrow) for row in batch.to_pylist()]

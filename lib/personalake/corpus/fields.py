@@ -100,8 +100,8 @@ def _time(row: Mapping[str, Any], names: tuple[str, ...]) -> datetime | None:
 
 
 def _what_is_there(row: Mapping[str, Any], names: tuple[str, ...]) -> str:
-    value = next((value for value in (at(row, name) for name in names) if value is not None), None)
-    if value is not None:
-        return f"`{next(n for n in names if at(row, n) is not None)}` is a {json_type(value)}"
+    for name in names:
+        if (value := at(row, name)) is not None:
+            return f"`{name}` is a {json_type(value)}"
     wanted_names = " nor ".join(f"`{name}`" for name in (*names, "html"))
     return f"it has neither {wanted_names}; it has: {', '.join(map(str, list(row)[:12])) or 'nothing'}"

@@ -125,16 +125,37 @@ def _named(path: str, kinds: Kinds, prefix: str | None) -> Iterator[CorpusFile]:
     elif "://" in path:
         yield from _remote(path, kinds)
     elif _WILD.search(path) and not os.path.lexists(path):
-        matches = sorted(glob.glob(path, recursive=True))
-        if not matches:
-            raise InputError("no file matches", where=path, cure=f"correct `{kinds.setting}`")
-        for match in matches:
-            if not _hidden(os.path.basename(match)):
-                yield from _local(
-                    match, kinds, asked=os.path.isfile(match) and not _WILD.search(os.path.basename(path))
-                )
+        yield from _matched(path, kinds)
     else:
         yield from _local(path, kinds)
+
+
+def _matched(pattern: str, kinds: Kinds) -> Iterator[CorpusFile]:
+    """The files that a local pattern matches; a Delta table's stand for the table, whose log says which count."""
+    base, _ = _fixed_part(pattern)
+    matches = sorted(glob.glob(pattern, recursive=True))
+    if not matches:
+        raise InputError("no file matches", where=pattern, cure=f"correct `{kinds.setting}`")
+    tables: dict[str, str | None] = {}
+    for match in matches:
+        if any(map(_hidden, match[len(base) :].split("/"))):
+            continue
+        table = _table_around(match, base, tables)
+        if table is not None:
+            yield CorpusFile(os.path.normpath(table), DELTA, 0, "")
+        else:
+            yield from _local(match, kinds, asked=not _WILD.search(os.path.basename(pattern)))
+
+
+def _table_around(path: str, base: str, known: dict[str, str | None]) -> str | None:
+    """The Delta table below *base* that a path lies in; null for none. *known* keeps what was found of folders."""
+    folder = os.path.dirname(path)
+    if folder == path or len(folder) < len(base):
+        return None
+    if folder not in known:
+        is_table = os.path.isdir(os.path.join(folder, _DELTA_LOG))
+        known[folder] = folder if is_table else _table_around(folder, base, known)
+    return known[folder]
 
 
 def _listed(manifest: str, kinds: Kinds, prefix: str | None) -> Iterator[CorpusFile]:
@@ -268,29 +289,31 @@ def _remote(given: str, kinds: Kinds) -> Iterator[CorpusFile]:
             _known(inner, kinds, where=given)
             yield _remote_file(given, top, kinds)
             return
-        below = [
-            (name, info)
-            for info in system.get_file_info(arrow_fs.FileSelector(inner, recursive=True))
-            if _matches(pattern, (name := info.path[len(inner.rstrip("/")) + 1 :]).split("/"))
-        ]
-        if pattern and not below:
+        start = len(inner.rstrip("/")) + 1
+        listing = system.get_file_info(arrow_fs.FileSelector(inner, recursive=True))
+        below = [(info.path[start:], info) for info in listing]
+        found = list(_remote_files(base.rstrip("/"), below, pattern, f"{mark}{options}", kinds))
+        if pattern and not found:
             raise InputError("no file matches", where=given, cure=f"correct `{kinds.setting}`")
-        yield from _remote_files(base.rstrip("/"), below, f"{mark}{options}", kinds)
+        yield from found
     except (OSError, ArrowException) as error:
         cure = "check the address, the credentials of this process, and the network"
         raise InputError(f"{parts.scheme} can't be read: {error}", where=given, cure=cure) from error
 
 
 def _remote_files(
-    base: str, below: Sequence[tuple[str, arrow_fs.FileInfo]], options: str, kinds: Kinds
+    base: str, below: Sequence[tuple[str, arrow_fs.FileInfo]], pattern: Sequence[str], options: str, kinds: Kinds
 ) -> Iterator[CorpusFile]:
-    """The files and Delta tables among what lies *below* the address *base*."""
+    """What *pattern* matches of what lies *below* the address *base*: files, and Delta tables for their files."""
     tables = {name.split(_DELTA_LOG)[0].rstrip("/") for name, _ in below if _DELTA_LOG in name.split("/")}
-    for table in sorted(tables):
-        yield CorpusFile(f"{base}/{table}".rstrip("/"), DELTA, 0, "")
     for name, info in below:
-        in_table = any(not table or name.startswith(f"{table}/") for table in tables)
-        if info.type == arrow_fs.FileType.File and not in_table and not any(map(_hidden, name.split("/"))):
+        parts = name.split("/")
+        if not _matches(pattern, parts):
+            continue
+        table = next((above for n in range(len(parts)) if (above := "/".join(parts[:n])) in tables), None)
+        if table is not None:
+            yield CorpusFile(f"{base}/{table}".rstrip("/"), DELTA, 0, "")
+        elif info.type == arrow_fs.FileType.File and not any(map(_hidden, parts)):
             yield _remote_file(f"{base}/{quote(name)}{options}", info, kinds)
 
 

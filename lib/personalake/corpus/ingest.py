@@ -1,6 +1,6 @@
 """The ingest stage: corpus files to documents, sightings, refusals and the record of the files that were read.
 
-    files ──pages_of──▶ rows (page | reject | file) ──kept, sightings, rejects, files_seen──▶ tables
+    files ──reading──▶ rows (page | reject | file) ──kept, sightings, rejects, files_seen──▶ tables
 
 Per file `records = pages + refused + ignored`; per batch `pages = documents + sightings + forgotten ones`.
 """
@@ -22,12 +22,13 @@ from personalake.corpus.language import declared_language, detect_language
 from personalake.corpus.lists import Lists
 from personalake.corpus.readers import read
 from personalake.corpus.records import BadRecord, Ignored, Record, RefusedError, shortened
-from personalake.corpus.rows import Layout, ReadSplit, Row, reject_row
+from personalake.corpus.rows import VANISHED, Layout, Reading, ReadSplit, Row, reject_row
 from personalake.corpus.scrub import scrub
 from personalake.corpus.signals import licence_of, opted_out
 from personalake.corpus.splits import Split
 from personalake.schemas import DOCUMENTS, FILES_SEEN, REJECTS, Table
 from personalake.settings import CorpusSettings
+from personalake.work import Folder
 
 STAGE = "ingest"
 LAYOUT = Layout(DOCUMENTS)
@@ -40,15 +41,21 @@ def files_frame(spark: SparkSession, files: Sequence[CorpusFile]) -> DataFrame:
     return spark.createDataFrame(rows, "path string, format string, size long, stamp string")
 
 
-def pages_of(settings: CorpusSettings) -> ReadSplit:
-    """How the pages of a split are read under *settings*."""
-    return functools.partial(_read_pages, settings)
+def reading(folder: Folder, settings: CorpusSettings) -> Reading:
+    """Files on their way to pages under *settings*."""
+    shaped_by = [settings.model_dump(mode="json"), Lists.of(settings).digest]
+    return Reading(folder, LAYOUT, functools.partial(page_reader, settings), shaped_by)
 
 
-def _read_pages(settings: CorpusSettings, base: str, split: Split) -> Iterator[Row | BadRecord | Ignored]:
+def page_reader(settings: CorpusSettings, base: str) -> ReadSplit:
+    """How a task reads the pages of a split under *settings*; relative paths are below *base*."""
     lists = Lists.of(settings, base)
-    for item in read(split, settings, base):
-        yield page_row(item, settings, lists) if isinstance(item, Record) else item
+
+    def pages(split: Split) -> Iterator[Row | BadRecord | Ignored]:
+        for item in read(split, settings, base):
+            yield page_row(item, settings, lists) if isinstance(item, Record) else item
+
+    return pages
 
 
 def page_row(record: Record, settings: CorpusSettings, lists: Lists) -> Row:
@@ -106,14 +113,9 @@ def repeats(rows: DataFrame, known: DataFrame, key: str) -> DataFrame:
     Of pages with the same text the one with the smallest (path, offset) is kept. *known* has, by its *key*, the
     `origin` of every id of the table: the file that it was read from. Columns: *key*, `url`, `path`, `offset`, `origin`
     and `in_file`, its place among the pages of this text in its file.
-
-    Ids that occur once, nearly all, don't travel: their 64-bit hashes do.
     """
-    digest = F.xxhash64(key).alias("digest")
-    pages = rows.where("kind = 'page'").select(key, "url", "path", "offset", digest)
-    seen = pages.select("digest", F.lit(1).alias("here")).unionByName(known.select(digest, F.lit(0).alias("here")))
-    again = seen.groupBy("digest").agg(F.count("*").alias("times"), F.max("here").alias("here"))
-    suspects = pages.join(again.where("times > 1 and here = 1").select("digest"), "digest", "left_semi")
+    pages = rows.where("kind = 'page'").select(key, "url", "path", "offset")
+    suspects = _may_share(pages, pages, known, key)
     order = Window.partitionBy(key).orderBy("path", "offset")
     in_file = Window.partitionBy(key, "path").orderBy("offset")
     ranked = suspects.select(
@@ -127,12 +129,22 @@ def repeats(rows: DataFrame, known: DataFrame, key: str) -> DataFrame:
     return ranked.join(known, key, "left").where("place > 1 or origin is not null").drop("place")
 
 
+def _may_share(rows: DataFrame, new: DataFrame, old: DataFrame, key: str) -> DataFrame:
+    """Those of *rows* whose *key* is one of *new* that occurs more than once in *new* and *old*, and a few more.
+
+    Keys that occur once, nearly all, don't travel: their 64-bit hashes do.
+    """
+    digest = F.xxhash64(key).alias("digest")
+    every = new.select(digest, F.lit(1).alias("new")).unionByName(old.select(digest, F.lit(0).alias("new")))
+    again = every.groupBy("digest").agg(F.count("*").alias("times"), F.max("new").alias("new"))
+    again = again.where("times > 1 and new = 1").select("digest")
+    return rows.join(again, F.xxhash64(rows[key]) == again["digest"], "left_semi")
+
+
 def kept(rows: DataFrame, repeated: DataFrame, table: Table) -> DataFrame:
     """The pages but those *repeated*: *table* without `seq`."""
-    pages = rows.where("kind = 'page'").select(*_without_seq(table.names), *_place(table))
-    return pages.join(repeated.select("path", "offset"), ["path", "offset"], "left_anti").select(
-        *_without_seq(table.names)
-    )
+    pages = rows.where("kind = 'page'").join(repeated.select("path", "offset"), ["path", "offset"], "left_anti")
+    return pages.select(*_without_seq(table.names))
 
 
 def sightings(repeated: DataFrame, key: str = "doc_id") -> DataFrame:
@@ -173,11 +185,7 @@ def versions(documents: DataFrame, known: DataFrame) -> DataFrame:
         "doc_id", at, F.lit(None).cast("long").alias("seq"), "fetched_at", "path", "offset"
     )
     old = known.where(F.col(at).isNotNull()).select("doc_id", at, "seq", "fetched_at", "path", "offset")
-    digest = F.xxhash64(at).alias("digest")
-    seen = new.select(digest, F.lit(1).alias("here")).unionByName(old.select(digest, F.lit(0).alias("here")))
-    again = seen.groupBy("digest").agg(F.count("*").alias("times"), F.max("here").alias("here"))
-    both = new.unionByName(old).withColumn("digest", F.xxhash64(at))
-    suspects = both.join(again.where("times > 1 and here = 1").select("digest"), "digest", "left_semi")
+    suspects = _may_share(new.unionByName(old), new, old, at)
     order = Window.partitionBy(at).orderBy(
         F.col("seq").asc_nulls_last(), F.col("fetched_at").asc_nulls_first(), "path", "offset", "doc_id"
     )
@@ -212,15 +220,15 @@ def rejects(rows: DataFrame, stage: str = STAGE) -> DataFrame:
 
 
 def files_seen(rows: DataFrame) -> DataFrame:
-    """Return the files that were read to their end, with the sums of their parts: FILES_SEEN without `seq`."""
+    """Return the files that were read to their end, with the sums of their parts: FILES_SEEN without `seq`.
+
+    One that has vanished between two of its parts isn't among them.
+    """
     counts = ("records", "pages", "refused", "ignored")
-    files = rows.where("kind = 'file'").groupBy("path", "size", "stamp", "format")
+    gone = rows.where((F.col("kind") == "reject") & (F.col("reason") == VANISHED)).select("path")
+    read = rows.where("kind = 'file'").join(gone, "path", "left_anti")
+    files = read.groupBy("path", "size", "stamp", "format")
     return files.agg(*(F.sum(name).alias(name) for name in counts)).select(*_without_seq(FILES_SEEN.names))
-
-
-def _place(table: Table) -> list[str]:
-    """The columns that say where a row stood, as far as *table* doesn't keep them."""
-    return [name for name in ("path", "offset") if name not in table.names]
 
 
 def _without_seq(names: Sequence[str]) -> list[str]:

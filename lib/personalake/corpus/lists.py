@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-import functools
+import hashlib
+import json
 import os
 import re
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
@@ -20,18 +22,30 @@ _WORD = re.compile(r"\w+")
 
 @dataclass(frozen=True)
 class Lists:
-    """What the lists say, read once a worker; they may have millions of lines, so they don't travel with the job."""
+    """What the lists say, read once a task; they may have millions of lines, so they don't travel with the job."""
 
     domains: frozenset[str]
     words: frozenset[str]
     phrases: tuple[str, ...]
     licences: tuple[str, ...] | None
+    digest: str = ""
+    """Of the files' contents, by which a change of them shows."""
 
     @classmethod
     def of(cls, settings: CorpusSettings, base: str = "") -> Lists:
         """The lists of *settings*, paths relative to *base*; raises :class:`InputError` for one that can't be read."""
-        licences = None if settings.licences is None else tuple(each.lower() for each in settings.licences)
-        return _lists(tuple(settings.blocked_domains), tuple(settings.blocked_words), licences, base)
+        domain_files = [_content(file, "corpus.blocked_domains", base) for file in settings.blocked_domains]
+        word_files = [_content(file, "corpus.blocked_words", base) for file in settings.blocked_words]
+        domains = (_SINK.sub("", line).partition("#")[0] for line in _lines(domain_files))
+        words = {line.lower() for line in _lines(word_files)}
+        single = frozenset(filter(_WORD.fullmatch, words))
+        return cls(
+            frozenset(domain.strip().strip(".").lower() for domain in domains) - {""},
+            single,
+            tuple(sorted(words - single)),
+            None if settings.licences is None else tuple(each.lower() for each in settings.licences),
+            hashlib.sha256(json.dumps([domain_files, word_files]).encode()).hexdigest(),
+        )
 
     def check_url(self, url: str | None) -> None:
         """Raise :class:`RefusedError` (`blocked_domain`) for a page of a blocked domain, or one below it."""
@@ -58,27 +72,16 @@ class Lists:
             raise RefusedError("blocked_word", f"{found!r} is on a list")
 
 
-@functools.lru_cache(maxsize=4)
-def _lists(
-    domain_files: tuple[str, ...], word_files: tuple[str, ...], licences: tuple[str, ...] | None, base: str
-) -> Lists:
-    domains = {
-        _SINK.sub("", line).partition("#")[0].strip().strip(".").lower()
-        for file in domain_files
-        for line in _lines(file, "corpus.blocked_domains", base)
-    }
-    words = {line.lower() for file in word_files for line in _lines(file, "corpus.blocked_words", base)}
-    single = frozenset(word for word in words if _WORD.fullmatch(word))
-    return Lists(frozenset(domains - {""}), single, tuple(sorted(words - single)), licences)
-
-
-def _lines(file: str, setting: str, base: str) -> list[str]:
-    path = os.path.expanduser(file)
+def _content(file: str, setting: str, base: str) -> str:
     try:
-        with open_corpus_file(path, base) as opened:
-            lines = opened.read().decode("utf-8-sig").splitlines()
+        with open_corpus_file(os.path.expanduser(file), base) as opened:
+            return opened.read().decode("utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         said = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
         what, cure = f"the list {file} can't be read: {said}", "name a text file that every worker can read"
         raise InputError(what, where=setting, cure=cure) from error
-    return [line.strip() for line in lines if line.strip() and not line.startswith("#")]
+
+
+def _lines(contents: Iterable[str]) -> Iterator[str]:
+    lines = (line.strip() for content in contents for line in content.splitlines())
+    return (line for line in lines if line and not line.startswith("#"))

@@ -65,9 +65,9 @@ class Packing:
 class _Gzip:
     """`zlib` with the interface of the others."""
 
-    def __init__(self, inner: zlib._Decompress | None = None, tail: bytes = b"") -> None:
-        self._inner = inner or zlib.decompressobj(wbits=31)
-        self._tail, self._full = tail, False
+    def __init__(self) -> None:
+        self._inner = zlib.decompressobj(wbits=31)
+        self._tail, self._full = b"", False
 
     @property
     def eof(self) -> bool:

@@ -41,7 +41,8 @@ def read_placed(split: Split, settings: CorpusSettings, base: str = "") -> Itera
 
     def placed(file: BinaryIO) -> Iterator[tuple[Item, int]]:
         each = max(1, split.size // max(1, row_count(file))) if split.format == "parquet" else 1
-        packed = split.format in ("jsonl", "csv") and packing_of(file.peek(4) if hasattr(file, "peek") else b"")
+        packed = split.format in ("jsonl", "csv") and packing_of(file.read(4))
+        file.seek(0)
         for item in _items(split, file, settings):
             yield item, file.tell() if packed else item.offset * each
 

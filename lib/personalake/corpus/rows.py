@@ -14,11 +14,13 @@ from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from personalake import __version__
 from personalake.corpus.files import UNSUPPORTED, CorpusFile, Kinds, exists, open_corpus_file
 from personalake.corpus.records import BadRecord, Ignored
 from personalake.corpus.splits import BIN_BYTES, Split, bins_of, splits_of
 from personalake.errors import InputError
 from personalake.schemas import FILES_SEEN, REJECTS, Column, Table, arrow_fields
+from personalake.session import parallelism
 from personalake.work import Folder
 
 if TYPE_CHECKING:
@@ -36,8 +38,10 @@ VANISHED = "vanished"
 """Why a file that was listed gives nothing: it was gone when it was to be read."""
 
 Row = dict[str, Any]
-ReadSplit = Callable[[str, Split], Iterator[Row | BadRecord | Ignored]]
-"""The pages or personas, refusals and ignored records of a split; relative paths are below the folder given first."""
+ReadSplit = Callable[[Split], Iterator[Row | BadRecord | Ignored]]
+"""The pages or personas, refusals and ignored records of a split."""
+Reader = Callable[[str], ReadSplit]
+"""Makes a task's function; relative paths are below the folder that it is given."""
 T = TypeVar("T")
 
 
@@ -84,29 +88,33 @@ class Reading:
     """Files on their way into a table, in a *folder* that outlives a run that is cut off.
 
     A task writes the rows of its bin as Parquet, and then a marker that names the splits that they come from. What a
-    marker names is not read again, by whatever run: *shaped_by*, what else shapes the rows, is part of the folder's
-    name.
+    marker names is not read again, by whatever run: *shaped_by*, what shapes the rows beside the files and this
+    version, is part of the folder's name.
     """
 
-    def __init__(self, folder: Folder, shaped_by: object, layout: Layout, *, parted: bool = True) -> None:
-        """Large files are read in parts where *parted*, else whole."""
-        name = hashlib.sha256(json.dumps(shaped_by, sort_keys=True, default=str).encode()).hexdigest()[:16]
-        self._top, self._folder, self._layout, self._parted = folder, folder / name, layout, parted
+    def __init__(
+        self, folder: Folder, layout: Layout, reader: Reader, shaped_by: object, *, parted: bool = True
+    ) -> None:
+        """Rows of *layout* by *reader*; large files are read in parts where *parted*, else whole."""
+        name = hashlib.sha256(json.dumps([__version__, shaped_by], sort_keys=True).encode()).hexdigest()[:16]
+        self._top, self._folder, self._layout, self._reader = folder, folder / name, layout, reader
+        self._parted = parted
 
-    def read(self, spark: SparkSession, files: Sequence[CorpusFile], read: ReadSplit, at_once: int) -> DataFrame:
-        """The rows of *files*, of which up to *at_once* tasks read what isn't there yet.
+    def read(self, spark: SparkSession, files: Sequence[CorpusFile]) -> DataFrame:
+        """The rows of *files*, of which tasks read what isn't there yet.
 
         Raises :class:`InputError` where a file that is there can't be read.
         """
         wanted = [split for file in files for split in (splits_of(file) if self._parted else [Split.of(file)])]
         done = self._done(set(wanted))
-        target = min(BIN_BYTES, max(_LEAST_BYTES, sum(file.size for file in files) // (2 * at_once)))
+        each = sum(file.size for file in files) // (2 * parallelism(spark))
+        target = min(BIN_BYTES, max(_LEAST_BYTES, each))
         left = [split for split in wanted if split not in done]
         bins = [(n, [tuple(vars(split).values()) for split in some]) for n, some in enumerate(bins_of(left, target))]
         if bins:
             spread = spark.createDataFrame(bins, _BINS_DDL).repartitionByRange(len(bins), "bin")
             kernel = functools.partial(
-                _read_bins, folder=self._folder, schema=self._layout.arrow, read=read, base=os.getcwd()
+                _read_bins, folder=self._folder, schema=self._layout.arrow, reader=self._reader, base=os.getcwd()
             )
             told = spread.mapInArrow(kernel, "key string, path string").collect()
             self._check_vanished([(row["key"], row["path"]) for row in told if row["path"]])
@@ -146,15 +154,16 @@ class Reading:
 
 
 def _read_bins(
-    batches: Iterable[pa.RecordBatch], *, folder: Folder, schema: pa.Schema, read: ReadSplit, base: str
+    batches: Iterable[pa.RecordBatch], *, folder: Folder, schema: pa.Schema, reader: Reader, base: str
 ) -> Iterator[pa.RecordBatch]:
     """Arrow kernel: read each bin, write its rows and then its marker; tells which files have vanished."""
+    read = reader(base)
     for batch in batches:
         for row in batch.to_pylist():
             splits = [Split(**split) for split in row["splits"]]
             names = [list(vars(split).values()) for split in splits]
             key = hashlib.sha256(json.dumps(names).encode()).hexdigest()[:32]
-            gone = _write_rows(splits, key, folder / "rows", schema, read, base)
+            gone = _write_rows(splits, key, folder / "rows", schema, read)
             (folder / "bins").write(f"{key}.json", json.dumps(names).encode())
             told = [{"key": key, "path": path} for path in gone or (None,)]
             yield pa.RecordBatch.from_pylist(told, schema=_TOLD)
@@ -163,9 +172,7 @@ def _read_bins(
 _TOLD = pa.schema([("key", pa.string()), ("path", pa.string())])
 
 
-def _write_rows(
-    splits: Sequence[Split], key: str, folder: Folder, schema: pa.Schema, read: ReadSplit, base: str
-) -> list[str]:
+def _write_rows(splits: Sequence[Split], key: str, folder: Folder, schema: pa.Schema, read: ReadSplit) -> list[str]:
     """Write the rows of *splits* to Parquet files of some 32 MB; returns the files that have vanished."""
     gone: list[str] = []
     part, stream, writer = 0, io.BytesIO(), None
@@ -177,7 +184,7 @@ def _write_rows(
             folder.write(f"{key}-{part}.parquet", stream.getvalue())
             part, stream, writer = part + 1, io.BytesIO(), None
 
-    for batch in rows_of(splits, functools.partial(read, base), schema, gone):
+    for batch in rows_of(splits, read, schema, gone):
         if writer is None:
             # Zstandard at its fastest: half the bytes of Snappy in the work folder, at no time that shows.
             writer = pq.ParquetWriter(
@@ -192,7 +199,7 @@ def _write_rows(
 
 def rows_of(
     splits: Iterable[Split],
-    read: Callable[[Split], Iterator[Row | BadRecord | Ignored]],
+    read: ReadSplit,
     schema: pa.Schema,
     gone: list[str] | None = None,
 ) -> Iterator[pa.RecordBatch]:
@@ -212,9 +219,7 @@ def rows_of(
         yield pa.RecordBatch.from_pylist(rows, schema=schema)
 
 
-def _rows(
-    splits: Iterable[Split], read: Callable[[Split], Iterator[Row | BadRecord | Ignored]], gone: list[str]
-) -> Iterator[Row]:
+def _rows(splits: Iterable[Split], read: ReadSplit, gone: list[str]) -> Iterator[Row]:
     for split in splits:
         counts, vanished = {"pages": 0, "refused": 0, "ignored": 0}, False
         for item in read(split):

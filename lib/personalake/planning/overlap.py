@@ -197,9 +197,10 @@ def read_heads(
     base: str = "",
 ) -> Iterator[pa.RecordBatch]:
     """From files (path, format, most, size, stamp) to what the sketches say of each one's beginning."""
+    lists = Lists.of(settings, base)
     for batch in batches:
         for file in batch.to_pylist():
-            yield pa.RecordBatch.from_pylist([_head(file, asked, settings, base)], schema=_SCHEMA)
+            yield pa.RecordBatch.from_pylist([_head(file, asked, settings, lists, base)], schema=_SCHEMA)
 
 
 _SCHEMA = pa.schema(
@@ -213,10 +214,11 @@ _SCHEMA = pa.schema(
 )
 
 
-def _head(file: Mapping[str, Any], asked: tuple[Registers, ...], settings: CorpusSettings, base: str) -> dict[str, Any]:
+def _head(
+    file: Mapping[str, Any], asked: tuple[Registers, ...], settings: CorpusSettings, lists: Lists, base: str
+) -> dict[str, Any]:
     ids, texts, read = [], [], file["size"]
     runs, prints = [np.zeros(0, dtype=np.uint64)], [np.zeros(0, dtype=np.uint64)]
-    lists = Lists.of(settings, base)
     split = Split(*(file[name] for name in ("path", "format", "size", "stamp")))
     for item, place in read_placed(split, settings, base):
         if file["most"] < file["size"] and place >= file["most"]:

@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from personalake import __version__, own_personas
+from personalake import own_personas
 from personalake.accept import content_id
 from personalake.corpus import ingest as corpus
 from personalake.corpus.files import DELTA, CorpusFile
-from personalake.corpus.rows import Layout, Reading, ReadSplit
+from personalake.corpus.rows import Reading
 from personalake.errors import InputError
 from personalake.inputs import Inputs
 from personalake.runs import Run
 from personalake.schemas import DOCUMENTS, PERSONAS, Table
-from personalake.session import parallelism
 from personalake.stage_record import StageRecord
 from personalake.store import Store
 
@@ -27,32 +26,30 @@ def sample(run: Run, inputs: Inputs, main: Store, most: int) -> None:
     They are the lowest by hash rank of the documents of *main* where it has enough; else files are read in the order of
     their hashes until there are enough. Raises :class:`InputError` where nothing is found.
     """
-    settings = inputs.settings
-    pages, own = corpus.pages_of(settings.corpus), own_personas.personas_of(settings.personas)
+    folder, settings = run.store.work / "read", inputs.settings
     known = main.read("documents").drop("seq") if main.exists("documents") else None
     enough = known is not None and (not inputs.files or known.count() >= most)
     files = () if enough else tuple(file for file in inputs.files if file.format != DELTA)
-    read = _read(run, corpus.STAGE, files, corpus.LAYOUT, pages, "doc_id", most)
-    found = _land(run, corpus.STAGE, DOCUMENTS, read, known, most)
-    stage = own_personas.STAGE
-    read = _read(run, stage, inputs.persona_files, own_personas.LAYOUT, own, "persona_id", most)
-    found += _land(run, stage, PERSONAS, read, None, most)
-    (run.store.work / "read").delete()
+    pages = _read(run, files, lambda name: corpus.reading(folder / name, settings.corpus), "doc_id", most)
+    found = _land(run, corpus.STAGE, DOCUMENTS, pages, known, most)
+    files = inputs.persona_files
+    own = _read(run, files, lambda name: own_personas.reading(folder / name, settings.personas), "persona_id", most)
+    found += _land(run, own_personas.STAGE, PERSONAS, own, None, most)
+    folder.delete()
     if not found:
         what = f"no page in {len(inputs.files):,} file(s)" if inputs.files else "no persona in the files"
         raise InputError(what, where="corpus.paths", cure="see what `personalake ingest` refuses, and why")
 
 
 def _read(
-    run: Run, stage: str, files: Sequence[CorpusFile], layout: Layout, read: ReadSplit, key: str, most: int
+    run: Run, files: Sequence[CorpusFile], reading: Callable[[str], Reading], key: str, most: int
 ) -> DataFrame | None:
     """The rows of as many *files*, by the order of their hashes, as hold *most* different ones; null for none."""
-    seed, rows, spark = run.settings.seed, None, run.store.spark
+    seed, rows = run.settings.seed, None
     left, step = sorted(files, key=lambda file: content_id("pilot", seed, file.path)), 1
     while left:
         now, left = left[:step], left[step:]
-        reading = Reading(run.store.work / "read" / f"{stage}-{len(left)}", __version__, layout, parted=False)
-        some = reading.read(spark, now, read, parallelism(spark))
+        some = reading(f"{key}-{len(left)}").read(run.store.spark, now)
         rows = some if rows is None else rows.unionByName(some)
         if rows.where("kind = 'page'").select(key).distinct().count() >= most:
             break
