@@ -12,7 +12,7 @@ PART_BYTES = 32 * 1024 * 1024
 """The size of the parts of a large file. No cluster changes it, so that another one takes up where one ended."""
 
 BIN_BYTES = 64 * 1024 * 1024
-"""Most that a task reads of small files: 100 files of Common Crawl's WET are 100 tasks of some seconds."""
+"""Most that a task reads of small files together."""
 
 _MOST_FILES = 2_000
 _PACKED = re.compile(r"\.(gz|zst|lz4)$", re.IGNORECASE)

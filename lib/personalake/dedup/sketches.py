@@ -67,8 +67,8 @@ _ELEMENTS = {
 }
 _PAGES_AT_ONCE = 256
 _TASKS = 64
-"""Tasks that sketch, at most: one task merges what they made, 2.4 MB each of pages. A hundred million pages take these
-some four minutes at 0.16 ms a page."""
+"""Tasks that sketch, at most: one task merges what they made, 2.4 MB each of pages. A hundred million English pages
+of 3,600 characters take these some seven minutes, at 0.25 ms a page here; in 27 languages 0.7 ms a page."""
 _HOST = r"^[A-Za-z][A-Za-z0-9+.-]*://(?:[^/?#@]*@)?(?P<host>[^/?#:@]+)"
 
 _Array = TypeVar("_Array", Registers, Hashes)
