@@ -33,6 +33,22 @@ def test_a_page_that_is_mostly_a_list_of_links_keeps_its_list() -> None:
     assert "Guide number 39 to the canals" in found.text
 
 
+def test_a_list_and_a_table_without_links_are_text() -> None:
+    items = "".join(f"<li>{n} cups of flour</li>" for n in range(5))
+    body = f"<h1>Bread</h1><ul>{items}</ul><table><tr><th>Oven</th><td>220 °C</td></tr></table><p>{SENTENCE * 3}</p>"
+    text = extract(page(f"<article>{body}</article>")).text
+    assert "4 cups of flour" in text
+    assert "220 °C" in text
+
+
+def test_navigation_that_no_element_names_is_left_out() -> None:
+    links = "".join(f"<li><a href=/{n}>Reach {n} of the canal</a></li>" for n in range(12))
+    body = f"<div class=sidebar><ul class=menu>{links}</ul></div><main><h1>The lock</h1><p>{SENTENCE * 8}</p></main>"
+    text = extract(page(body)).text
+    assert SENTENCE.strip() in text
+    assert "Reach 7" not in text
+
+
 def test_a_page_that_lies_wholly_in_a_form_is_read() -> None:
     assert SENTENCE.strip() in extract(page(f"<form action=/><div><p>{SENTENCE * 5}</p></div></form>")).text
 
