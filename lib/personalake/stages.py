@@ -100,11 +100,14 @@ def _rows(run: Run, inputs: Inputs, stage: str, table: Table, reading: Reading) 
     files = inputs.files if pages else inputs.persona_files
     seen = store.read("files_seen", until_seq=run.through(stage))
     tables = [file.path for file in files if file.format == DELTA]
-    listed = corpus.files_frame(store.spark, [file for file in files if file.format != DELTA])
-    unread = {row["path"] for row in listed.join(seen, ["path", "size", "stamp"], "left_anti").select("path").collect()}
-    rows = None
+    unread, rows = [file for file in files if file.format != DELTA], None
+    if run.through(stage):
+        places = ["path", "size", "stamp"]
+        new = corpus.files_frame(store.spark, unread).join(seen, places, "left_anti").select("path").collect()
+        paths = {row["path"] for row in new}
+        unread = [file for file in unread if file.path in paths]
     if unread:
-        rows = reading.read(store.spark, [file for file in files if file.path in unread])
+        rows = reading.read(store.spark, unread)
     if pages and (tables or settings.corpus.tables):
         found = read_tables(store.spark, tables, settings.corpus.tables, seen, settings.corpus)
         found = store.stage(found, f"{stage}-tables")

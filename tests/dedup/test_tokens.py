@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 
-from personalake.dedup.tokens import SPARK_SEED, token_hashes, tokens
+from personalake.dedup.tokens import SPARK_SEED, token_hashes, token_list, token_runs, tokens
 
 
 @pytest.mark.parametrize(
@@ -62,6 +62,8 @@ def test_the_short_way_for_ascii_finds_what_the_long_way_finds(text: str) -> Non
     assert tokens(text) == tokens(text + " …")
 
 
+_MARKED = st.sampled_from("=<>ae1 -_\u0338\u0301\u0327\u3099\u309aか가가ﾊﾞ①㍿ﬁ\u200d\u00ad\u00a8🈚🎉ß\ufffd")
+"""Signs that Unicode's folding puts together, takes apart, or drops."""
 _MIXED = st.text(st.sampled_from("abcÄß9 '’“”–—…‗· \u00a0«©²º\u200d\u00ad٣अि東京ไทย"), max_size=30)
 
 
@@ -71,6 +73,14 @@ def test_hashes_are_those_of_the_tokens_whichever_way_a_text_goes(texts: list[st
     for text, found in zip(texts, hashed, strict=True):
         exact = {xxhash.xxh64_intdigest(token.encode(), SPARK_SEED) for token in tokens(text)}
         assert {number % 2**64 for number in found} == exact
+
+
+@given(st.lists(st.one_of(_MIXED, st.text(_MARKED, max_size=8), st.text(max_size=12)), max_size=20))
+def test_runs_of_one_token_are_the_tokens_in_their_order(texts: list[str]) -> None:
+    (found,) = token_runs(pa.array(texts, pa.string()), 1)
+    exact = [[xxhash.xxh64_intdigest(token.encode(), SPARK_SEED) for token in token_list(text)] for text in texts]
+    assert found.counts.tolist() == [len(each) for each in exact]
+    assert found.values.view("u8").tolist() == [number for each in exact for number in each]
 
 
 @given(st.lists(st.one_of(st.none(), st.text(max_size=30)), max_size=20))

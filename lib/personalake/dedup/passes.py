@@ -9,6 +9,7 @@ import itertools
 from collections.abc import Callable, Iterable, Iterator
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 from pyspark import TaskContext
@@ -74,11 +75,14 @@ def key_sender(parts: int) -> Pass:
     def send(batches: Batches) -> Batches:
         gathered: list[Entries] = []
         for batch in batches:
-            sought = batch.column("sought")[0] if "sought" in batch.schema.names and len(batch) else None
+            sought = _Sought(batch.column("sought")[0]) if "sought" in batch.schema.names and len(batch) else None
             for number, one in zip(batch.column("block").to_pylist(), batch.column("keys"), strict=True):
                 held = unpack(one)
-                found = entries(number, held.column("print").to_numpy(), lists_of(held, "keys"))
-                gathered.append(found if sought is None else _having(found, sought))
+                keys = lists_of(held, "keys")
+                having = None if sought is None else sought.among(keys.values)
+                if having is None or having.any():
+                    found = entries(number, held.column("print").to_numpy(), keys)
+                    gathered.append(found if having is None else found[:, having])
             if sum(each.shape[1] for each in gathered) >= _ENTRIES:
                 yield _entry_parcels(gathered, parts)
                 gathered = []
@@ -88,12 +92,24 @@ def key_sender(parts: int) -> Pass:
     return send
 
 
-def _having(found: Entries, sought: pa.Scalar) -> Entries:
-    keys = np.frombuffer(sought.as_buffer(), dtype=np.int64)
-    own = found[0].view(np.int64)
-    places = np.searchsorted(keys, own)
-    places[places == len(keys)] = 0
-    return found[:, keys[places] == own] if len(keys) else found[:, :0]
+class _Sought:
+    """Sorted keys that are looked for among many more."""
+
+    def __init__(self, keys: pa.Scalar) -> None:
+        self._keys = np.frombuffer(keys.as_buffer(), dtype=np.int64)
+        # Nearly all keys end at this table, by their last bits: a search in the list takes each ten times as long.
+        bits = min(len(self._keys).bit_length() + 4, 26)
+        self._mask = (1 << bits) - 1
+        self._table = np.zeros(1 << bits, dtype=bool)
+        self._table[self._keys & self._mask] = True
+
+    def among(self, keys: Ints) -> npt.NDArray[np.bool_]:
+        """Which of *keys* are looked for."""
+        having: npt.NDArray[np.bool_] = self._table[keys & self._mask]
+        maybe = np.flatnonzero(having)
+        places = np.searchsorted(self._keys, keys[maybe])
+        having[maybe] = self._keys[np.minimum(places, len(self._keys) - 1)] == keys[maybe]
+        return having
 
 
 def _entry_parcels(gathered: list[Entries], parts: int) -> pa.RecordBatch:

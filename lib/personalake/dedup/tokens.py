@@ -43,6 +43,9 @@ for _byte in b"0123456789abcdefghijklmnopqrstuvwxyz":
 # Signs that part words and nothing else, as UTF-8: quotes, dashes, dots and blanks that nearly every page of the web
 # has, and often nothing else beyond ASCII. Not U+2017, nor others that NFKC turns into a letter, digit or mark.
 _C2, _E2, _80, _BLANK = 0xC2, 0xE2, 0x80, 0x20
+_BEYOND = 0x80
+# Bytes that begin a sign of Han or kana, nearly always: texts with one needn't be looked at word by word first.
+_MOSTLY_UNSPACED = np.isin(np.arange(256), range(0xE3, 0xEA))
 _SIGNS_C2 = np.isin(np.arange(256), [ord(sign) for sign in "\u00a0¡§©«®°·»¿"])
 _SIGNS_E280 = np.isin(np.arange(256), [*range(0x90, 0x97), *range(0x98, 0xA8)])  # U+2010 to U+2027
 
@@ -60,13 +63,18 @@ def token_list(text: str) -> list[str]:
     """
     if text.isascii():
         return _ASCII_WORD.findall(text.lower())
-    folded = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold())
-    folded = _INVISIBLE.sub("", folded).replace("_", " ")
-    runs = _UNSPACED_RUN.findall(folded)
-    found = _word().findall(_UNSPACED_RUN.sub(" ", folded) if runs else folded)
+    found, runs = _words_and_runs(text)
     for run in runs:
         found.extend(map("".join, itertools.pairwise(run)) if len(run) > 1 else run)
     return found
+
+
+def _words_and_runs(text: str) -> tuple[list[str], list[str]]:
+    """The words of *text*, and its runs of characters that are written without spaces."""
+    folded = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold())
+    folded = _INVISIBLE.sub("", folded).replace("_", " ")
+    runs = _UNSPACED_RUN.findall(folded)
+    return _word().findall(_UNSPACED_RUN.sub(" ", folded) if runs else folded), runs
 
 
 def tokens(text: str) -> set[str]:
@@ -115,34 +123,78 @@ def token_runs(texts: pa.Array, *lengths: int) -> list[Ragged]:
 def _sequence(texts: pa.Array) -> Ragged:
     """Every token's hash, in the order of the text.
 
-    ASCII, which most of the web's personas are, goes through numpy for the whole batch (a million personas of 24
-    tokens: 3 s; a regular expression and a set for each text: 11 s); a text with anything else goes through Unicode's
-    rules by itself.
+    Words of ASCII go through numpy for the whole batch (a million personas of 24 tokens: 3 s; a regular expression and
+    a set for each text: 11 s). Other words go through Unicode's rules by themselves, each once for many texts: a space
+    or an ASCII sign parts what they do to its left and right. Only a text with a run without spaces goes through them
+    whole, since its runs come after its words; their pairs are hashed by numpy again.
     """
     data, bounds = _bytes(texts)
     data = _plain(data)
-    others = np.unique(np.searchsorted(bounds, np.flatnonzero(data & 0x80), side="right") - 1)
-    folded = _FOLDED[data]
-    for row in others:
-        folded[bounds[row] : bounds[row + 1]] = 0
-    starts, ends = _words(folded, bounds)
-    counts = np.diff(np.searchsorted(starts, bounds))
-    hashes = _xxhash64(folded, starts, ends - starts)
-    if not len(others):
-        return Ragged(hashes.view(np.int64), counts)
-    lists = [token_list(bytes(data[bounds[row] : bounds[row + 1]]).decode(errors="replace")) for row in others]
-    more = np.fromiter(map(_Hashed().__getitem__, itertools.chain(*lists)), np.uint64)
-    rows = np.concatenate([np.repeat(np.arange(len(counts)), counts), np.repeat(others, [len(each) for each in lists])])
-    order = np.argsort(rows, kind="stable")
-    return Ragged(np.concatenate([hashes, more])[order].view(np.int64), np.bincount(rows, minlength=len(counts)))
+    folded, beyond = _FOLDED[data], data >= _BEYOND
+    starts, ends = _runs((folded != 0) | beyond, bounds)
+    if not beyond.any():
+        counts = np.diff(np.searchsorted(starts, bounds))
+        return Ragged(_xxhash64(folded, starts, ends - starts).view(np.int64), counts)
+    before = np.concatenate([[0], np.cumsum(beyond)])
+    ascii_only = before[starts] == before[ends]
+    rows = np.searchsorted(bounds, starts, side="right") - 1
+    whole = np.zeros(len(texts), dtype=bool)
+    whole[rows[np.searchsorted(starts, np.flatnonzero(_MOSTLY_UNSPACED[data]), side="right") - 1]] = True
+    raw = data.tobytes()
+    at = np.flatnonzero(~ascii_only & ~whole[rows])
+    # A mark at the beginning may belong to the sign before it: `=` and U+0338 are one sign, not a word.
+    first = starts[at] - (beyond[starts[at]] & (starts[at] > bounds[rows[at]]))
+    hashed = [_hashes_of(raw[start:end]) for start, end in zip(first.tolist(), ends[at].tolist(), strict=True)]
+    whole[rows[at][[each is None for each in hashed]]] = True
+    lists = [each or () for each in hashed]
+    others = np.flatnonzero(whole)
+    words, pairs = _whole([raw[bounds[row] : bounds[row + 1]] for row in others])
+    # Where each of these begins; those of one text keep the order that they have here.
+    keep, clean = ascii_only & ~whole[rows], np.repeat(~whole[rows[at]], [len(each) for each in lists])
+    places = [
+        starts[keep],
+        np.repeat(starts[at], [len(each) for each in lists])[clean],
+        *(np.repeat(bounds[others], each.counts) for each in (words, pairs)),
+    ]
+    hashes = [
+        _xxhash64(folded, starts[keep], (ends - starts)[keep]).view(np.int64),
+        np.fromiter(itertools.chain(*lists), np.uint64).view(np.int64)[clean],
+        words.values,
+        pairs.values,
+    ]
+    every = np.concatenate(places)
+    order = np.argsort(every, kind="stable")
+    return Ragged(np.concatenate(hashes)[order], np.diff(np.searchsorted(every[order], bounds)))
 
 
-class _Hashed(dict[str, int]):
-    """Hashes of tokens, each made once."""
+@functools.lru_cache(maxsize=1 << 17)
+def _hashes_of(word: bytes) -> tuple[int, ...] | None:
+    """The hashes of the tokens in *word*, which has characters beyond ASCII; null if any is of a run without spaces."""
+    words, runs = _words_and_runs(word.decode(errors="replace"))
+    return None if runs else tuple(_hash(each) for each in words)
 
-    def __missing__(self, token: str) -> int:
-        made = self[token] = xxhash.xxh64_intdigest(token.encode(), SPARK_SEED)
-        return made
+
+@functools.lru_cache(maxsize=1 << 17)
+def _hash(token: str) -> int:
+    return xxhash.xxh64_intdigest(token.encode(), SPARK_SEED)
+
+
+def _whole(texts: list[bytes]) -> tuple[Ragged, Ragged]:
+    """The hashes of each text's words, and of its pairs of characters out of runs without spaces."""
+    found = [_words_and_runs(text.decode(errors="replace")) for text in texts]
+    words = np.fromiter(map(_hash, itertools.chain(*(each for each, _ in found))), np.uint64)
+    lengths = np.fromiter(map(len, itertools.chain(*(runs for _, runs in found))), np.int64)
+    data = np.frombuffer("".join(itertools.chain(*(runs for _, runs in found))).encode(), dtype=np.uint8)
+    begin = np.append(np.flatnonzero((data & 0xC0) != _BEYOND), len(data))  # Each character, and the end.
+    span = np.repeat(np.minimum(lengths, 2), lengths)  # Of a lone character itself.
+    last = np.cumsum(lengths)[lengths > 1] - 1
+    firsts = np.delete(np.arange(len(begin) - 1), last)
+    pairs = _xxhash64(data, begin[firsts], begin[firsts + span[firsts]] - begin[firsts])
+    numbers = [sum(max(len(run) - 1, 1) for run in runs) for _, runs in found]
+    return (
+        Ragged(words.view(np.int64), np.array([len(each) for each, _ in found], dtype=np.int64)),
+        Ragged(pairs.view(np.int64), np.array(numbers, dtype=np.int64)),
+    )
 
 
 def _plain(data: Bytes) -> Bytes:
@@ -169,14 +221,15 @@ def _bytes(texts: pa.Array) -> tuple[Bytes, npt.NDArray[np.int64]]:
     return np.frombuffer(data, dtype=np.uint8)[bounds[0] : bounds[-1]], bounds - bounds[0]
 
 
-def _words(folded: Bytes, bounds: npt.NDArray[np.int64]) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-    """Where the words of *folded* begin and end: runs of bytes that aren't 0, none across a text's bounds."""
-    inside = folded != 0
+def _runs(
+    inside: npt.NDArray[np.bool_], bounds: npt.NDArray[np.int64]
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """Where the runs of bytes that are *inside* begin and end, none across a text's bounds."""
     first, last = inside.copy(), inside.copy()
     first[1:] &= ~inside[:-1]
     last[:-1] &= ~inside[1:]
-    # A text that ends in a word, and one that begins with it, adjoin here.
-    edges = bounds[(bounds > 0) & (bounds < len(folded))]
+    # A text that ends in one, and one that begins with it, adjoin here.
+    edges = bounds[(bounds > 0) & (bounds < len(inside))]
     first[edges] = inside[edges]
     last[edges - 1] = inside[edges - 1]
     return np.flatnonzero(first), np.flatnonzero(last) + 1
