@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import itertools
+from unittest.mock import patch
 
 import numpy as np
 from hypothesis import given
@@ -40,7 +41,9 @@ def test_rows_that_share_a_key_are_paired_once_copies_with_their_speaker_alone(
     found: list[Candidates] = []
     for part in scattered(as_entries(sets, rows), parts):
         row = (part[2] & np.uint64(2**63 - 1)).view(np.int64)
-        found.append(candidates(part, np.array([fresh[address.index(one)] for one in row], dtype=bool), crowd=10**6))
+        is_fresh = np.array([fresh[address.index(one)] for one in row], dtype=bool)
+        with patch("personalake.dedup.candidates._PAIRS", 2):
+            found.append(candidates(part, is_fresh, crowd=10**6))
     speaker = {one: address[rows.index(one)] for one in set(rows)}
     copies = {frozenset((a, speaker[one])) for a, one in zip(address, rows, strict=True) if a != speaker[one]}
     assert set().union(*(pairs(each.same) for each in found)) == copies

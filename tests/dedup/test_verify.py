@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from fractions import Fraction
+from unittest.mock import patch
 
 import numpy as np
 import pytest
@@ -37,17 +38,22 @@ def test_the_similarity_is_the_nearest_double_and_that_of_empty_sets_is_one() ->
 
 @given(st.lists(st.sets(st.integers(-(2**63), 2**63 - 1) | st.integers(0, 5)), min_size=1), st.data())
 def test_what_sets_have_in_common_is_counted_for_every_pair(sets: list[set[int]], data: st.DataObject) -> None:
+    """Whether a set has few partners or many."""
     pairs = data.draw(st.lists(st.tuples(*[st.integers(0, len(sets) - 1)] * 2)))
     left, right = (np.array([pair[side] for pair in pairs], dtype=np.int64) for side in (0, 1))
     rows = Ragged(
         np.array([value for each in sets for value in sorted(each)], dtype=np.int64), np.array([*map(len, sets)])
     )
     expected = [len(sets[one] & sets[other]) for one, other in pairs]
-    assert intersections(rows, left, right).tolist() == expected
+    for partners in (1, 3, 1_000):
+        with patch("personalake.dedup.verify._PARTNERS", partners):
+            assert intersections(rows, left, right).tolist() == expected
 
 
-def test_more_tokens_than_are_compared_at_once_are_compared_all(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("partners", [1, 3, 16])
+def test_more_tokens_than_are_compared_at_once_are_compared_all(monkeypatch: pytest.MonkeyPatch, partners: int) -> None:
     monkeypatch.setattr("personalake.dedup.verify._AT_ONCE", 7)
+    monkeypatch.setattr("personalake.dedup.verify._PARTNERS", partners)
     rows = Ragged(np.array([1, 2, 3, 4, 2, 3, 9, 3]), np.array([4, 3, 1, 0]))
     left, right = np.array([0, 0, 1, 3, 0]), np.array([1, 2, 2, 0, 0])
     assert intersections(rows, left, right).tolist() == [2, 1, 1, 0, 4]

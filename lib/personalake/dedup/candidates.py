@@ -16,6 +16,9 @@ from personalake.dedup.ragged import Ints, Ragged
 
 _FIRST = np.uint64(1 << 63)
 
+_PAIRS = 1 << 22
+"""Pairs that are gathered before repeats are looked for: 64 MB."""
+
 Entries = npt.NDArray[np.uint64]
 
 
@@ -88,7 +91,7 @@ def _paired(
     counts = np.diff(np.append(starts, len(key)))
     new = np.add.reduceat(is_new.astype(np.int64), starts) if len(key) else counts
     crowded = new * (2 * counts - new) > crowd * counts
-    pairs = [np.zeros((2, 0), dtype=np.int64)]
+    pairs = _Pairs()
     runs = Ragged(np.arange(len(key)), counts)
     usual = np.flatnonzero(~crowded & (counts > 1) & (new > 0))
     some = runs.take(usual)
@@ -97,9 +100,28 @@ def _paired(
         for offset in range(1, members.shape[1]):
             left, right = members[:, :-offset].ravel(), members[:, offset:].ravel()
             useful = is_new[left] | is_new[right]
-            pairs.append(np.stack([row[left[useful]], row[right[useful]]]))
+            pairs.add(np.stack([row[left[useful]], row[right[useful]]]))
     members = runs.take(np.flatnonzero(crowded)).values
-    return distinct_pairs(np.concatenate(pairs, axis=1)), np.stack([key[members].view(np.int64), row[members]])
+    return pairs.distinct(), np.stack([key[members].view(np.int64), row[members]])
+
+
+class _Pairs:
+    """Pairs as they come, of which each is held once: near-copies meet under nearly all of their keys."""
+
+    def __init__(self) -> None:
+        self._held = [np.zeros((2, 0), dtype=np.int64)]
+        self._number, self._most = 0, _PAIRS
+
+    def add(self, pairs: Addresses) -> None:
+        self._held.append(pairs)
+        self._number += pairs.shape[1]
+        if self._number > self._most:
+            self._most = 2 * self.distinct().shape[1] + _PAIRS
+
+    def distinct(self) -> Addresses:
+        found = distinct_pairs(np.concatenate(self._held, axis=1))
+        self._held, self._number = [found], found.shape[1]
+        return found
 
 
 def distinct_pairs(pairs: Addresses) -> Addresses:

@@ -7,36 +7,45 @@ repeats anybody none is. So a crowd's rows are taken best first, and each is com
 from __future__ import annotations
 
 import functools
+import itertools
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator
 from fractions import Fraction
+from typing import TypeVar
 
 from personalake.dedup.verify import rational
 
+T = TypeVar("T")
 
-def witnesses(sets: Sequence[frozenset[int]], known: int, threshold: float) -> list[tuple[int, int]]:
-    """Return (row, the first that stayed and that it repeats) for each row of a crowd that doesn't stay.
+_SAMPLE = 2_000
 
-    *sets* are distinct and in their order, best first; the first *known* stay without being compared.
 
-    Sets are told by what sets them apart from the crowd's core, the tokens that more than half of them have: two sets
-    differ in at most as many tokens as both differ from the core, and where that alone isn't few enough, they must
-    share one of these differences (of them, the first few by rarity: the prefix filter of Chaudhuri, Ganti, Kaushik,
-    ICDE 2006). In a crowd, that leaves next to nothing to compare.
+def witnesses(members: Iterable[tuple[T, frozenset[int], bool]], threshold: float) -> Iterator[tuple[T, T, int]]:
+    """Yield each member of a crowd that doesn't stay, the first that stayed and that it repeats, and what both share.
+
+    *members* are rows with distinct sets, best first; those that are known stay without being compared. Only those that
+    stay are held in memory, beside the first few thousand.
+
+    Sets are told by what sets them apart from the crowd's core, the tokens that more than half of them have (of those
+    first few thousand; any core would do): two sets differ in at most as many tokens as both differ from the core, and
+    where that alone isn't few enough, they must share one of these differences (of them, the first few by rarity: the
+    prefix filter of Chaudhuri, Ganti, Kaushik, ICDE 2006). In a crowd, that leaves next to nothing to compare.
     """
-    counts = Counter(token for one in sets for token in one)
-    core = frozenset(token for token, count in counts.items() if 2 * count > len(sets))
-    apart = [one ^ core for one in sets]
-    rarity = Counter(token for one in apart for token in one)
-    crowd = _Stayed(rational(threshold), len(core), rarity)
-    found = []
-    for row, (one, difference) in enumerate(zip(sets, apart, strict=True)):
-        witness = None if row < known else crowd.first_repeated(len(one), difference)
-        if witness is None:
-            crowd.add(row, len(one), difference)
+    members = iter(members)
+    sample = list(itertools.islice(members, _SAMPLE))
+    counts = Counter(token for _, one, _ in sample for token in one)
+    core = frozenset(token for token, count in counts.items() if 2 * count > len(sample))
+    crowd = _Stayed(rational(threshold), len(core), Counter(token for _, one, _ in sample for token in one ^ core))
+    stayed: list[T] = []
+    for row, one, known in itertools.chain(sample, members):
+        difference = one ^ core
+        found = None if known else crowd.first_repeated(len(one), difference)
+        if found is None:
+            crowd.add(len(one), difference)
+            stayed.append(row)
         else:
-            found.append((row, witness))
-    return found
+            place, apart = found
+            yield row, stayed[place], (len(one) + crowd.size(place) - apart) // 2
 
 
 class _Stayed:
@@ -44,23 +53,27 @@ class _Stayed:
 
     def __init__(self, threshold: Fraction, core: int, rarity: Counter[int]) -> None:
         self._above, self._below, self._core, self._rarity = threshold.numerator, threshold.denominator, core, rarity
-        self._rows: list[tuple[int, int, frozenset[int]]] = []
+        self._rows: list[tuple[int, frozenset[int]]] = []
         self._by_token: dict[int, list[int]] = defaultdict(list)
         self._nearest: dict[tuple[int, int], int] = {}
         """By size and number of differences, the first that stayed, where it is near enough to the core to matter."""
         self._bounds = functools.lru_cache(maxsize=None)(self._computed_bounds)
 
-    def add(self, row: int, size: int, difference: frozenset[int]) -> None:
-        """Let *row* stay."""
+    def size(self, place: int) -> int:
+        """How many tokens the row has that stayed as the one at *place*."""
+        return self._rows[place][0]
+
+    def add(self, size: int, difference: frozenset[int]) -> None:
+        """Let a row stay."""
         place = len(self._rows)
-        self._rows.append((row, size, difference))
+        self._rows.append((size, difference))
         if len(difference) <= self._bounds(size, len(difference))[0]:
             self._nearest.setdefault((size, len(difference)), place)
         for token in self._prefix(size, difference):
             self._by_token[token].append(place)
 
-    def first_repeated(self, size: int, difference: frozenset[int]) -> int | None:
-        """The first row that stayed and that a set repeats, by its size and its differences from the core."""
+    def first_repeated(self, size: int, difference: frozenset[int]) -> tuple[int, int] | None:
+        """The place of the first row that stayed and that a set repeats, and in how many tokens the two differ."""
         places: set[int] = set()
         if len(difference) <= self._bounds(size, len(difference))[0]:
             places.update(
@@ -71,9 +84,10 @@ class _Stayed:
         for token in self._prefix(size, difference):
             places.update(self._by_token.get(token, ()))
         for place in sorted(places):
-            row, other, apart_from_core = self._rows[place]
-            if len(difference ^ apart_from_core) <= self._allowed(size, other):
-                return row
+            other, its_difference = self._rows[place]
+            apart = len(difference ^ its_difference)
+            if apart <= self._allowed(size, other):
+                return place, apart
         return None
 
     def _allowed(self, size: int, other: int) -> int:

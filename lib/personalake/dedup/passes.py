@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterable, Iterator
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -43,6 +44,9 @@ Pass = Callable[[Batches], Batches]
 
 _ENTRIES = 1 << 20
 """Entries that a task gathers before it packs them by their parts."""
+
+_PAIRS = 1 << 16
+"""Pairs that a task tells of at once."""
 
 
 def block_maker(family: Family, own: int) -> Pass:
@@ -216,19 +220,22 @@ def verifier(threshold: float) -> Pass:
         if not found:
             return
         pairs = distinct_pairs(np.concatenate(found, axis=1))
+        found.clear()
         rows = pa.Table.from_batches(tables).combine_chunks()
         rows = rows.take(pc.sort_indices(rows.column("address"))).combine_chunks().to_batches()[0]
+        tables.clear()
         address, sets = rows.column("address").to_numpy(), lists_of(rows, "tokens")
-        left, right = np.searchsorted(address, pairs[0]), np.searchsorted(address, pairs[1])
-        shared = intersections(sets, left, right)
-        union = sets.counts[left] + sets.counts[right] - shared
-        good = repeats(shared, union, threshold)
-        one, other = chosen(rows, left[good]), chosen(rows, right[good])
-        named = ("id", "rank", "address")
-        columns = [*(one.column(name) for name in named), *(other.column(name) for name in named)]
-        measured = [similarity(shared[good], union[good]), shared[good] == union[good]]
-        names = [*named, *(f"other_{name}" for name in named), "similarity", "same"]
-        yield pa.RecordBatch.from_arrays([*columns, *map(pa.array, measured)], names)
+        about = rows.select(["id", "rank", "address"])
+        # Some at a time: what a pair says is its two ids, and rows that all resemble each other have very many pairs.
+        for low in range(0, pairs.shape[1], _PAIRS):
+            left, right = (np.searchsorted(address, side[low : low + _PAIRS]) for side in pairs)
+            shared = intersections(sets, left, right)
+            union = sets.counts[left] + sets.counts[right] - shared
+            good = repeats(shared, union, threshold)
+            one, other = chosen(about, left[good]), chosen(about, right[good])
+            measured = [similarity(shared[good], union[good]), shared[good] == union[good]]
+            names = [*about.schema.names, *(f"other_{name}" for name in about.schema.names), "similarity", "same"]
+            yield pa.RecordBatch.from_arrays([*one.columns, *other.columns, *map(pa.array, measured)], names)
 
     return verify
 
@@ -266,21 +273,26 @@ def crowd_settler(threshold: float) -> Pass:
     def settle(batches: Batches) -> Batches:
         members = (row for batch in batches for row in batch.to_pylist())
         for crowd, group in itertools.groupby(members, key=lambda row: row["crowd"]):
-            rows = list(group)
-            sets = [frozenset(np.frombuffer(row["tokens"], dtype=np.int64).tolist()) for row in rows]
-            known = sum(row["rank"] == IN_HUB for row in rows)
-            found = []
-            for one, other in witnesses(sets, known, threshold):
-                row, better = rows[one], rows[other]
-                alike = len(sets[one] & sets[other]) / len(sets[one] | sets[other])
-                own = (row["id"], row["rank"], row["address"], better["id"], better["rank"], alike)
-                found.append((crowd, *own))
-            if found:
+            found = witnesses(map(_member, group), threshold)
+            while some := list(itertools.islice(found, _PAIRS)):
+                columns = [pa.array([crowd] * len(some)), *_named((row for row, _, _ in some), "id", "rank", "address")]
+                columns += _named((better for _, better, _ in some), "id", "rank")
+                shared = np.array([common for _, _, common in some])
+                union = np.array([row["size"] + better["size"] for row, better, _ in some]) - shared
                 names = ["crowd", "id", "rank", "address", "better_id", "better_rank", "similarity"]
-                columns = [pa.array(column) for column in zip(*found, strict=True)]
-                yield pa.RecordBatch.from_arrays(columns, names)
+                yield pa.RecordBatch.from_arrays([*columns, pa.array(similarity(shared, union))], names)
 
     return settle
+
+
+def _member(row: dict[str, Any]) -> tuple[dict[str, Any], frozenset[int], bool]:
+    tokens = frozenset(np.frombuffer(row.pop("tokens"), dtype=np.int64).tolist())
+    return row | {"size": len(tokens)}, tokens, row["rank"] == IN_HUB
+
+
+def _named(rows: Iterable[dict[str, Any]], *names: str) -> list[pa.Array]:
+    listed = list(rows)
+    return [pa.array([row[name] for row in listed]) for name in names]
 
 
 def row_placer(batches: Batches) -> Batches:

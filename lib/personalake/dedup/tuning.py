@@ -214,9 +214,10 @@ def _compared(sets: Ragged, family: Family) -> Cost:
     for crowd in np.unique(outcome.crowds[0]):
         members = np.sort(outcome.crowds[1][outcome.crowds[0] == crowd])
         some = sets.take(members)
-        crowded = [frozenset(one.tolist()) for one in np.split(some.values, some.starts[1:])]
-        gone = np.array(witnesses(crowded, 0, family.threshold), dtype=np.int64).reshape(-1, 2)
-        settled.append(members[gone[:, ::-1].T])
+        crowded = (frozenset(one.tolist()) for one in np.split(some.values, some.starts[1:]))
+        gone = witnesses(((member, one, False) for member, one in zip(members, crowded, strict=True)), family.threshold)
+        named = [(better, member) for member, better, _ in gone]
+        settled.append(np.array(named, dtype=np.int64).reshape(-1, 2).T)
     found = distinct_pairs(np.concatenate(settled, axis=1)).shape[1]
     seconds = time.perf_counter() - began
     return Cost(len(keys.values), len(left), found, len(np.unique(outcome.crowds[1])), seconds)

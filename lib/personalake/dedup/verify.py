@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from fractions import Fraction
 
 import numpy as np
@@ -14,6 +15,9 @@ _FINEST = 1_000_000
 _AT_ONCE = 1 << 21
 """So many tokens are compared at once: work arrays of 16 MB."""
 
+_PARTNERS = 16
+"""A set that is compared with so many others is spread out in a table once, in which theirs are looked up."""
+
 
 def rational(threshold: float) -> Fraction:
     """Return the threshold as the fraction that its decimals say: 0.9 is 9/10, which the double 0.9 is not.
@@ -24,22 +28,41 @@ def rational(threshold: float) -> Fraction:
 
 
 def intersections(sets: Ragged, left: Ints, right: Ints) -> Ints:
-    """Return how many values the sets *left* and *right* (row numbers, pair by pair) have in common.
-
-    A value of both stands twice in the two sets put together and sorted.
-    """
+    """Return how many values the sets *left* and *right* (row numbers, pair by pair) have in common."""
     found = np.zeros(len(left), dtype=np.int64)
-    sizes = np.cumsum(sets.counts[left] + sets.counts[right])
-    low = 0
-    while low < len(left):
-        done = sizes[low - 1] if low else 0
-        high = max(low + 1, int(np.searchsorted(sizes, done + _AT_ONCE, side="right")))
-        found[low:high] = _in_common(sets.take(left[low:high]), sets.take(right[low:high]))
-        low = high
+    often = np.bincount(left, minlength=1)[left] >= _PARTNERS
+    order = np.argsort(left, kind="stable")
+    for which, count in ((order[~often[order]], _pair_by_pair), (order[often[order]], _beside_one)):
+        low, sizes = 0, np.cumsum(sets.counts[left[which]] + sets.counts[right[which]])
+        while low < len(which):
+            done = sizes[low - 1] if low else 0
+            high = max(low + 1, int(np.searchsorted(sizes, done + _AT_ONCE, side="right")))
+            some = which[low:high]
+            found[some] = count(sets, left[some], right[some])
+            low = high
     return found
 
 
-def _in_common(left: Ragged, right: Ragged) -> Ints:
+def _beside_one(sets: Ragged, left: Ints, right: Ints) -> Ints:
+    """For pages of 550 n-grams, 200 that all resemble each other: six times as fast as pair by pair."""
+    rows, places = np.unique(np.concatenate([left, right]), return_inverse=True)
+    some = sets.take(rows)
+    values, numbers = np.unique(some.values, return_inverse=True)
+    lists = np.split(numbers.astype(np.int32), some.starts[1:])
+    table, found = np.zeros(len(values), dtype=bool), []
+    bounds = [0, *(np.flatnonzero(np.diff(left)) + 1).tolist(), len(left)]
+    for low, high in itertools.pairwise(bounds):
+        table[lists[places[low]]] = True
+        partners = [lists[place] for place in places[len(left) + low : len(left) + high]]
+        hits = np.concatenate([[0], np.cumsum(table[np.concatenate(partners)])])
+        found.append(np.diff(hits[np.concatenate([[0], np.cumsum([len(one) for one in partners])])]))
+        table[lists[places[low]]] = False
+    return np.concatenate(found)
+
+
+def _pair_by_pair(sets: Ragged, one: Ints, other: Ints) -> Ints:
+    """A value of both stands twice in the two sets put together and sorted."""
+    left, right = sets.take(one), sets.take(other)
     counts = left.counts + right.counts
     both = Ragged(np.empty(counts.sum(), dtype=np.int64), counts)
     starts = both.starts
