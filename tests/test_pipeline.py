@@ -397,11 +397,14 @@ def test_a_licence_that_is_not_known_is_told_by_the_run_and_refused_by_export(la
     assert (own.folder / "export" / "math").exists()
 
 
-def test_a_condition_that_is_no_sql_is_one_line(lake: Lake, capfd: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize(("where", "said"), [("nope = 1", "`nope`"), ("hop =", "Syntax error")])
+def test_a_condition_that_is_no_sql_is_one_line(
+    lake: Lake, capfd: pytest.CaptureFixture[str], where: str, said: str
+) -> None:
     config = ["--config", str(ROOT / "conf" / "local.yaml"), "--set", f"store.path={lake.folder}"]
-    assert main(["hub", *config, "--where", "nope = 1"]) == 2
+    assert main(["hub", *config, "--where", where]) == 2
     told = capfd.readouterr().err
-    assert "`nope`" in told
+    assert said in told
     assert told.count("\n") == 1
     assert lake.store.read("hub").count() > 0, "a session that was there before stays open"
 

@@ -62,3 +62,9 @@ def nearest(name: str, known: Iterable[str]) -> str:
     names = sorted(known)
     match = difflib.get_close_matches(name, names, n=1, cutoff=0.6)
     return f"did you mean {match[0]!r}?" if match else f"known: {', '.join(names)}"
+
+
+def first_line(error: Exception) -> str:
+    """The first line that an *error* of somebody else's says anything in, cut to a readable length; its type if none."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[0][:300] if lines else type(error).__name__

@@ -17,7 +17,7 @@ from pyspark.sql import functions as F
 from personalake import amend
 from personalake.amend import Change, Prepared
 from personalake.asking import infer_ask, stage_name
-from personalake.errors import InputError
+from personalake.errors import InputError, first_line
 from personalake.inputs import Inputs
 from personalake.llm.progress import Progress
 from personalake.pipeline import execute
@@ -100,8 +100,8 @@ def _matching(rejects: DataFrame, where: str | None) -> DataFrame:
         found = rejects.where(where) if where else rejects
         found.schema  # noqa: B018 (a Connect server says only now what is wrong with it)
     except (AnalysisException, ParseException) as error:
-        first = str(error).splitlines()[0]
-        raise InputError(f"--where {where!r}: {first}", cure=f"columns: {', '.join(rejects.columns)}") from error
+        what, cure = f"--where {where!r}: {first_line(error)}", f"columns: {', '.join(rejects.columns)}"
+        raise InputError(what, cure=cure) from error
     return found
 
 

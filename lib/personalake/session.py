@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from personalake import jars
-from personalake.errors import InputError, PersonalakeError, SettingsError
+from personalake.errors import InputError, PersonalakeError, SettingsError, first_line
 
 if TYPE_CHECKING:
     from importlib.abc import Traversable
@@ -128,7 +128,7 @@ def open_session(
             session = _builder(SparkSession.builder, conf, hurried).getOrCreate()
         except Exception as error:
             # Py4J, the gateway and Connect raise unrelated types here; all of them mean "no session".
-            raise InputError(f"Spark did not start: {_first_line(error)}", cure=_hint(conf, verbose, log)) from error
+            raise InputError(f"Spark did not start: {first_line(error)}", cure=_hint(conf, verbose, log)) from error
     if signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
         _own_interrupt()
     send_package(session)
@@ -320,11 +320,6 @@ def _own_interrupt() -> None:
 def _is_no_interrupt(record: logging.LogRecord) -> bool:
     """Whether a record is none of Py4J's tracebacks of a Ctrl-C, logged as the root: our own line tells of that."""
     return not (record.exc_info and record.exc_info[0] is KeyboardInterrupt)
-
-
-def _first_line(error: Exception) -> str:
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[0][:300] if lines else type(error).__name__
 
 
 def parallelism(spark: SparkSession) -> int:

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from personalake.errors import InputError
+from personalake.errors import InputError, first_line
 from personalake.inputs import Inputs
 from personalake.shown import Shown, plain
 from personalake.store import Store
@@ -126,8 +126,8 @@ def _list(
             frame = frame.where(where) if where else frame
             total = frame.count()
         except PySparkException as error:
-            first = str(error).splitlines()[0]
-            raise InputError(f"--where {where!r}: {first}", cure=f"columns: {', '.join(frame.columns)}") from error
+            what, cure = f"--where {where!r}: {first_line(error)}", f"columns: {', '.join(frame.columns)}"
+            raise InputError(what, cure=cure) from error
         if like is None:
             order = (columns[0], *(c for c in columns[1:] if c == "input_key"))
             rows = _rows(frame.orderBy(*order).limit(limit).select(*columns))

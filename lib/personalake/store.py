@@ -14,7 +14,7 @@ from pyspark.sql import functions as F
 from pyspark.sql.types import StructField, StructType
 
 from personalake import schemas
-from personalake.errors import StoreError
+from personalake.errors import StoreError, first_line
 from personalake.schemas import TABLES, Table
 from personalake.settings import StoreSettings
 from personalake.work import Folder, absolute, spark_address
@@ -216,9 +216,8 @@ class Store:
             if not self.spark.catalog.databaseExists(name):
                 self.spark.sql(f"CREATE SCHEMA IF NOT EXISTS {name}")
         except PySparkException as error:
-            said = str(error).strip().splitlines()[0]
             raise StoreError(
-                f"the schema can't be used: {said}",
+                f"the schema can't be used: {first_line(error)}",
                 where=self.address,
                 cure="correct store.catalog and store.schema, or have the schema created for you",
             ) from error

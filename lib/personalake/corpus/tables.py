@@ -21,7 +21,7 @@ from personalake.corpus.ingest import LAYOUT, page_row
 from personalake.corpus.lists import Lists
 from personalake.corpus.records import BadRecord, RefusedError, shortened
 from personalake.corpus.rows import Row, reject_row
-from personalake.errors import InputError
+from personalake.errors import InputError, first_line
 from personalake.settings import CorpusSettings
 from personalake.work import absolute, is_local, spark_address
 
@@ -44,9 +44,8 @@ def read_tables(
             frame = spark.read.format("delta").load(spark_address(table)) if is_path else spark.table(table)
             schema = frame.schema
         except PySparkException as error:
-            said = str(error).strip().splitlines()[0]
             cure = "name a Delta table that this session can read"
-            raise InputError(f"the table can't be read: {said}", where=table, cure=cure) from error
+            raise InputError(f"the table can't be read: {first_line(error)}", where=table, cure=cure) from error
         columns = _columns(schema, settings, table)
         file = F.col("_metadata")
         frame = frame.select(
