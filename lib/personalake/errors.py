@@ -65,6 +65,6 @@ def nearest(name: str, known: Iterable[str]) -> str:
 
 
 def first_line(error: Exception) -> str:
-    """The first line that an *error* of somebody else's says anything in, cut to a readable length; its type if none."""
+    """The first line in which an *error* of somebody else says anything, cut to 300 characters; its type if none."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return lines[0][:300] if lines else type(error).__name__

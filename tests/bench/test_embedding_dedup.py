@@ -70,10 +70,9 @@ def python(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return found
 
 
-def theirs(tool: str, python: Path, source: Path, out: Path) -> tuple[dict[str, Any], Any]:
-    done = subprocess.run(
-        [str(python), str(_SCRIPT), tool, str(source), str(out)], capture_output=True, text=True, check=False
-    )
+def theirs(tool: str, python: Path, source: Path, out: Path, limit: float | None = None) -> tuple[dict[str, Any], Any]:
+    command = [str(python), str(_SCRIPT), tool, str(source), str(out)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=limit)
     assert done.returncode == 0, done.stderr
     told: dict[str, Any] = json.loads(done.stdout.strip().splitlines()[-1])
     return told, _as_set(np.load(out))
@@ -127,23 +126,37 @@ def test_half_a_million_vectors_beside_brute_force_and_faiss(
     source = written(tmp_path / "vectors.parquet", values)
     took, found, dropped, told = ours(spark, source, tmp_path / "ours", 0.9)
     print(f"\n{kind}: {told}")  # noqa: T201 (for whoever ran it)
-    faiss, by_faiss = theirs("faiss", python, tmp_path / "vectors.npy", tmp_path / "faiss.npy")
     brute, truth = theirs("numpy", Path(sys.executable), tmp_path / "vectors.npy", tmp_path / "numpy.npy")
     shared = {"pairs": len(truth), "recall": len(np.intersect1d(found, truth)) / len(truth), "dropped": dropped}
-    for name, other, seconds in (("numpy", truth, brute["seconds"]), ("faiss", by_faiss, faiss["seconds"])):
-        Result(
-            name=f"embedding_{kind}_{name}",
-            value=took,
-            unit=f"s for {ROWS:,} vectors of {WIDTH}",
-            compared_with={"numpy": "brute force by blocked numpy", "faiss": "FAISS, inverted lists"}[name],
-            compared_value=seconds,
-            goal="at most a third of brute force's seconds, recall 0.99 or more"
-            if name == "numpy"
-            else "named beside it",
-            command=_COMMAND,
-            detail={**shared, "their_recall": len(np.intersect1d(other, truth)) / len(truth)},
-        ).keep()
+    _keep(kind, "numpy", took, brute["seconds"], shared)
     assert shared["recall"] >= 0.99
+    limit = 2 * brute["seconds"]
+    try:
+        faiss, by_faiss = theirs("faiss", python, tmp_path / "vectors.npy", tmp_path / "faiss.npy", limit)
+    except subprocess.TimeoutExpired:
+        pytest.skip(f"FAISS was not done after {limit:.0f} s, twice what brute force took")
+    _keep(
+        kind,
+        "faiss",
+        took,
+        faiss["seconds"],
+        {**shared, "their_recall": len(np.intersect1d(by_faiss, truth)) / len(truth)},
+    )
+
+
+def _keep(kind: str, name: str, took: float, seconds: float, detail: dict[str, float]) -> None:
+    others = {"numpy": "brute force by blocked numpy", "faiss": "FAISS, inverted lists"}
+    goals = {"numpy": "at most a third of brute force's seconds, recall 0.99 or more", "faiss": "named beside it"}
+    Result(
+        name=f"embedding_{kind}_{name}",
+        value=took,
+        unit=f"s for {ROWS:,} vectors of {WIDTH}",
+        compared_with=others[name],
+        compared_value=seconds,
+        goal=goals[name],
+        command=_COMMAND,
+        detail=detail,
+    ).keep()
 
 
 def test_a_strict_hub_of_vectors_beside_brute_force(spark: SparkSession, tmp_path: Path) -> None:

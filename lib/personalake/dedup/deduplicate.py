@@ -12,14 +12,15 @@ from personalake.dedup import passes
 from personalake.dedup.blocks import BLOCK, slots
 from personalake.dedup.family import Family
 from personalake.dedup.survivors import DROPPED, SMALL, Stage, rank, settle, settle_with_crowds
+from personalake.session import parallelism
 
 IDENTICAL = "identical"
 
 CROWD = 500
 """More distinct sets under one key are a crowd: their pairs would be more than 100,000, most of them of no use."""
 
-_PART = 1_500_000
-"""Keys that one task pairs at once: 24 bytes each, and twice that while they are sorted."""
+_PART, _LEAST_PART = 1_500_000, 100_000
+"""Keys that one task pairs at once: 24 bytes each, and twice that while they are sorted; and what is worth a task."""
 
 _FILTERED = 4_000_000
 """With fewer new keys than this, the hub's are looked at where they lie, and only those in question move."""
@@ -61,6 +62,8 @@ def deduplicate(new: DataFrame, hub: DataFrame | None, family: Family, batch: in
     count = int(fresh.agg(F.coalesce(F.sum("count"), F.lit(0))).collect()[0][0])
     keys = count * family.keys_a_row
     parts = 1 + keys // _PART
+    if keys > _LEAST_PART:
+        parts = max(parts, min(parallelism(new.sparkSession), keys // _LEAST_PART))
     hub = None if hub is None else hub.select(*fresh.columns)
     known = fresh if hub is None else fresh.unionByName(hub)
     sorted_out = stage(_candidates(fresh, hub, keys, parts, batch), "candidates")
