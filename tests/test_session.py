@@ -55,3 +55,29 @@ def test_tasks_run_here_in_a_local_session_and_not_through_a_server(
     assert not session.tasks_run_here({"spark.master": "spark://host:7077"}, None)
     monkeypatch.setenv("PYSPARK_GATEWAY_PORT", "1")
     assert not session.tasks_run_here({}, None)
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from personalake.errors import PersonalakeError
+from personalake.session import explained, session_for
+log = Path(sys.argv[1])
+try:
+    with session_for({}, log=log, hurried=True) as spark, explained(log, "run again"):
+        os.kill(int(spark._jvm.java.lang.ProcessHandle.current().pid()), signal.SIGKILL)
+        spark.range(1).count()
+except PersonalakeError as error:
+    print(error)
+"""
+
+
+def test_that_java_has_gone_is_one_line_and_the_session_is_left(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", KILLED, str(tmp_path / "spark.log")]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT)
+    assert done.stdout.splitlines() == [
+        f"in full in {tmp_path / 'spark.log'}: Spark's Java process has ended; perhaps it needs more "
+        "`spark.driver.memory` (run again)"
+    ]
+    assert done.returncode == 0
+    assert "Traceback" not in done.stderr

@@ -12,13 +12,14 @@ import re
 import shutil
 import signal
 import socket
+import subprocess
 import sys
 import tempfile
 import urllib.parse
 import zipfile
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 _CONNECT_PORT, _CONNECT_S = 15002, 10.0
+_ENDING_S = 2.0
 
 _CATALOG = "spark.sql.catalog.spark_catalog"
 _DELTA = {
@@ -82,7 +84,9 @@ def session_for(
         yield spark
     finally:
         if before is None:
-            spark.stop()
+            # Where Java is gone, its end has been told, and there is nothing to stop.
+            with suppress(OSError, *spark_errors()):
+                spark.stop()
 
 
 def _active() -> SparkSession | None:
@@ -112,7 +116,7 @@ def open_session(
         # pyspark repeats each failed query there, as pages of JSON; what failed is told by our own line.
         for name in ("DataFrameQueryContextLogger", "SQLQueryContextLogger", "py4j.clientserver"):
             logging.getLogger(name).setLevel(logging.CRITICAL)
-        logging.getLogger().addFilter(_is_no_interrupt)
+        logging.getLogger().addFilter(_is_not_py4j)
     if active is not None:
         send_package(active)
         return active
@@ -170,11 +174,31 @@ def _look_for_server(address: str) -> None:
 @contextmanager
 def explained(log: Path | None, cure: str) -> Iterator[None]:
     """Say in one line what Spark raises, where the whole of it stands, and the *cure*."""
+    raised: tuple[type[Exception], ...] = (*spark_errors(), ConnectionError)
     try:
         yield
-    except spark_errors() as error:
-        where = f"{type(error).__name__}, in full in {log or 'the log of the driver'}"
+    except raised as error:
+        log_name = log or "the log of the driver"
+        if _java_has_ended(error):
+            what = "Spark's Java process has ended; perhaps it needs more `spark.driver.memory`"
+            raise PersonalakeError(what, where=f"in full in {log_name}", cure=cure) from error
+        where = f"{type(error).__name__}, in full in {log_name}"
         raise PersonalakeError(f"Spark failed: {last_words(error)}", where=where, cure=cure) from error
+
+
+def _java_has_ended(error: Exception) -> bool:
+    """Whether *error*, which doesn't tell, was raised since the Java process that we started is gone."""
+    from py4j.protocol import Py4JError, Py4JJavaError  # noqa: PLC0415 (Spark only where it is used)
+    from pyspark import SparkContext  # noqa: PLC0415 (as above)
+
+    process = getattr(SparkContext._gateway, "proc", None)
+    if process is None or isinstance(error, Py4JJavaError) or not isinstance(error, (Py4JError, ConnectionError)):
+        return False
+    try:
+        process.wait(_ENDING_S)  # Its connections end before it does.
+    except subprocess.TimeoutExpired:
+        return False
+    return True
 
 
 def spark_errors() -> tuple[type[Exception], ...]:
@@ -317,9 +341,9 @@ def _own_interrupt() -> None:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
-def _is_no_interrupt(record: logging.LogRecord) -> bool:
-    """Whether a record is none of Py4J's tracebacks of a Ctrl-C, logged as the root: our own line tells of that."""
-    return not (record.exc_info and record.exc_info[0] is KeyboardInterrupt)
+def _is_not_py4j(record: logging.LogRecord) -> bool:
+    """Whether a record is none of Py4J's tracebacks, logged as the root: our own line says what they are about."""
+    return not (record.exc_info and "py4j" in Path(record.pathname).parts)
 
 
 def parallelism(spark: SparkSession) -> int:

@@ -45,6 +45,9 @@ Pass = Callable[[Batches], Batches]
 _ENTRIES = 1 << 20
 """Entries that a task gathers before it packs them by their parts."""
 
+_PARCEL = 1 << 24
+"""Bytes of a parcel, and about those of a batch of them: a larger one takes Java several times as many at once."""
+
 _PAIRS = 1 << 16
 """Pairs that a task tells of at once."""
 
@@ -88,10 +91,10 @@ def key_sender(parts: int) -> Pass:
                     found = entries(number, held.column("print").to_numpy(), keys)
                     gathered.append(found if having is None else found[:, having])
             if sum(each.shape[1] for each in gathered) >= _ENTRIES:
-                yield _entry_parcels(gathered, parts)
+                yield from _entry_parcels(gathered, parts)
                 gathered = []
         if gathered:
-            yield _entry_parcels(gathered, parts)
+            yield from _entry_parcels(gathered, parts)
 
     return send
 
@@ -116,16 +119,34 @@ class _Sought:
         return having
 
 
-def _entry_parcels(gathered: list[Entries], parts: int) -> pa.RecordBatch:
+def _entry_parcels(gathered: list[Entries], parts: int) -> Batches:
     by_part = scattered(np.concatenate(gathered, axis=1), parts)
-    return parcels(("entries", part, each.tobytes()) for part, each in enumerate(by_part) if each.shape[1])
+    return parcels(one for part, each in enumerate(by_part) for one in _cut("entries", part, each))
 
 
-def parcels(found: Iterable[tuple[str, int, object]]) -> pa.RecordBatch:
-    """Parcels (kind, target, payload) as a batch of `PARCEL`."""
-    columns = list(zip(*found, strict=True)) or [()] * 3
+def _cut(kind: str, target: int, columns: np.ndarray) -> Iterator[tuple[str, int, bytes]]:
+    """Parcels of *columns* ``(rows, n)`` of 64 bits, none too large for a record of Spark's."""
+    most = max(_PARCEL // (8 * len(columns)), 1)
+    return ((kind, target, columns[:, low : low + most].tobytes()) for low in range(0, columns.shape[1], most))
+
+
+def parcels(found: Iterable[tuple[str, int, bytes | memoryview]]) -> Batches:
+    """Parcels (kind, target, payload) as batches of `PARCEL`."""
+    held: list[tuple[str, int, bytes | memoryview]] = []
+    size = 0
+    for one in found:
+        held.append(one)
+        size += memoryview(one[2]).nbytes
+        if size >= _PARCEL:
+            yield _as_batch(held)
+            held, size = [], 0
+    if held:
+        yield _as_batch(held)
+
+
+def _as_batch(held: list[tuple[str, int, bytes | memoryview]]) -> pa.RecordBatch:
     types = (pa.string(), pa.int64(), pa.binary())
-    arrays = [pa.array(column, kind) for column, kind in zip(columns, types, strict=True)]
+    arrays = [pa.array(column, kind) for column, kind in zip(zip(*held, strict=True), types, strict=True)]
     return pa.RecordBatch.from_arrays(arrays, ["kind", "target", "payload"])
 
 
@@ -156,11 +177,11 @@ def pairer(parts: int, own: int, crowd: int) -> Pass:
         outcome = candidates(whole, blocks.batch_of(rows) == own, crowd)
         pairs = np.concatenate([outcome.same, outcome.alike], axis=1)
         part = _part(pairs[0], parts)
-        yield parcels(
+        yield from parcels(
             itertools.chain(
-                (("pairs", one, pairs[:, part == one].tobytes()) for one in np.unique(part).tolist()),
+                (each for one in np.unique(part).tolist() for each in _cut("pairs", one, pairs[:, part == one])),
                 _wanted(np.concatenate([pairs[0], pairs[1]]), np.concatenate([part, part])),
-                [("crowd", 0, outcome.crowds.tobytes())] if outcome.crowds.shape[1] else [],
+                _cut("crowd", 0, outcome.crowds),
             )
         )
 
@@ -202,7 +223,7 @@ def row_fetcher(own: int) -> Pass:
 
     def fetch(batches: Batches) -> Batches:
         for rows, _, part in _requests(batches, own):
-            yield parcels(("rows", one, pack(chosen(rows, part == one))) for one in np.unique(part).tolist())
+            yield from parcels(("rows", one, pack(chosen(rows, part == one))) for one in np.unique(part).tolist())
 
     return fetch
 
@@ -251,7 +272,7 @@ def crowd_addresses(batches: Batches) -> Batches:
     """From parcels of crowds to those of the rows that are wanted for them, labelled by their crowd."""
     for _, payload in payloads(batches):
         crowd, rows = _matrix(payload, 2, np.int64)
-        yield parcels(_wanted(rows, crowd))
+        yield from parcels(_wanted(rows, crowd))
 
 
 def crowd_fetcher(own: int) -> Pass:

@@ -39,7 +39,7 @@ def cell_sender(cells: Cells, parts: int) -> Pass:
             order = np.argsort(part, kind="stable")
             bounds = np.searchsorted(part[order], np.arange(parts + 1))
             placed = ((number, order[bounds[number] : bounds[number + 1]]) for number in range(parts))
-            yield parcels(("rows", number, _packed(batch, row[at], cell[at])) for number, at in placed if len(at))
+            yield from parcels(("rows", number, _packed(batch, row[at], cell[at])) for number, at in placed if len(at))
 
     return send
 
