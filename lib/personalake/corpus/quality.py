@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from itertools import pairwise
+from operator import mul
 
 from personalake.corpus.records import RefusedError
 from personalake.settings import QualitySettings
@@ -58,7 +59,8 @@ def _check_signs(text: str, words: int, settings: QualitySettings) -> None:
         if signs > settings.symbols * words:
             raise RefusedError("symbols", f"{signs} # and ellipses in {words} words")
     if settings.letters is not None:
-        signs = len(text) - len(text.encode("utf-8", "replace").translate(None, _SIGNS).decode("utf-8", "replace"))
+        encoded = text.encode("utf-8", "replace")
+        signs = len(encoded) - len(encoded.translate(None, _SIGNS))  # Each of them is a byte.
         most = (1 - settings.letters) * (len(text) - sum(map(text.count, _BLANK)))
         if signs > most:
             raise RefusedError("few_letters", f"{signs} of its {len(text)} characters are digits and signs")
@@ -80,9 +82,9 @@ def _check_lines(lines: list[str], settings: QualitySettings) -> None:
 
 
 def _check_repeated_words(words: list[str], most: float) -> None:
-    whole = sum(map(len, words))
+    whole, counts = sum(map(len, words)), Counter(words)
     # A pair is no more frequent than either of its words, so where no word takes half of it, no pair takes all.
-    if 2 * max(len(word) * count for word, count in Counter(words).items()) <= most * whole:
+    if 2 * max(map(mul, map(len, counts), counts.values())) <= most * whole:
         return
     for pair, count in Counter(pairwise(words)).most_common(1):
         share = count * sum(map(len, pair)) / whole
