@@ -25,7 +25,7 @@ help: ## list the targets
 
 run: setup ## the whole pipeline on the bundled pages, or on CORPUS=path; ARGS=... for its options
 	@$(WITH_JAVA) .venv/bin/personalake run --config conf/local.yaml \
-	    $(if $(CORPUS),--set "corpus.paths=[\"$$CORPUS\"]" corpus.licence=null) $(ARGS)
+	    $(if $(CORPUS),--set "corpus.paths=[\"$$CORPUS\"]") $(ARGS)
 
 test: setup .venv/notebooks ## the tests, without the long ones; ARGS=... for pytest's options
 	@$(WITH_JAVA) $(PY) -m pytest -n 2 --dist loadfile --no-loadscope-reorder $(ARGS) $(if $(PYTEST_STATUS),; echo $$? >"$(PYTEST_STATUS)")

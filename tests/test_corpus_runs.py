@@ -82,6 +82,17 @@ def test_delta_tables_are_read_by_path_and_by_name_and_only_what_is_new(spark: S
     spark.sql("DROP TABLE corpus_runs.pages")
 
 
+def test_a_table_of_html_as_bytes_is_read_in_the_charset_of_each_page(spark: SparkSession, lake: Lake) -> None:
+    pages = [f"<meta charset={name}><p>{page('café')}</p>".encode(name) for name in ("windows-1252", "utf-8")]
+    rows = [(html, f"https://a.example/{n}") for n, html in enumerate(pages)]
+    table = f"{lake.folder.parent}/in/bytes"
+    spark.createDataFrame(rows, "html binary, url string").write.format("delta").save(table)
+    lake.run(f"corpus.licence={{{lake.folder.parent}/in: CC-BY-4.0}}", stages=STAGES)
+    assert [(row["text"], row["licence"]) for row in lake.rows("documents")] == [(page("café"), "CC-BY-4.0")]
+    assert len(lake.rows("sightings")) == 1
+    balance(lake)
+
+
 def test_a_table_without_text_or_that_is_none_is_one_clear_line(spark: SparkSession, lake: Lake) -> None:
     spark.range(3).write.format("delta").save(f"{lake.folder.parent}/in/numbers")
     with pytest.raises(InputError, match=r"no column of text among `text`.*it has: id \(bigint\)"):

@@ -93,7 +93,11 @@ class CorpusSettings(_Group):
         "text, html, url, title, language, licence, attribution, subject, fetched_at. FineWeb's, RedPajama's, C4's "
         "and Dolma's names are known.",
     )
-    licence: str | None = Field(None, description="Licence of the pages that state none themselves; null: unknown.")
+    licence: str | dict[str, str] | None = Field(
+        None,
+        description="Licence of the pages that state none themselves: one for all, or by the file, folder or table "
+        "that they come from (`{/data/crawl: CC-BY-4.0}`); null: unknown.",
+    )
     licences: list[str] | None = Field(
         None, description="Licences whose pages are kept, others are `licence`; a name may end in `*`. Null: all."
     )

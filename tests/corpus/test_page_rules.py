@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import os
 from pathlib import Path
 from typing import Any
 
@@ -101,6 +102,26 @@ def test_languages_domains_words_and_licences_that_are_not_wanted(tmp_path: Path
     assert reason(languages=["de", "en"]) is None
     assert reason(licences=["CC-BY*"]) == "licence"
     assert reason(licences=["CC-BY*"], licence="cc-by-sa-4.0") is None
+
+
+@pytest.mark.parametrize(
+    ("path", "licence"),
+    [
+        ("crawl/a.warc.gz", "CC-BY-4.0"),
+        ("crawl/own/b.jsonl", "CC0-1.0"),
+        ("crawler/c.jsonl", None),
+        (f"{os.getcwd()}/crawl/d.jsonl", "CC-BY-4.0"),
+        ("s3://bucket/web/e.parquet", "MIT"),
+        ("main.web.pages", "ODC-By-1.0"),
+    ],
+)
+def test_a_page_that_states_no_licence_has_that_of_where_it_comes_from(path: str, licence: str | None) -> None:
+    given = {"crawl": "CC-BY-4.0", "./crawl/own/": "CC0-1.0", "s3://bucket/web": "MIT", "main.web.pages": "ODC-By-1.0"}
+    chosen = CorpusSettings.model_validate({"min_chars": 20, "licence": given})
+    for base in ("", os.getcwd()):
+        row = page_row(Record(path, 0, text=GOOD), chosen, Lists.of(chosen, base))
+        assert row["licence"] == licence
+    assert outcome(licence="MIT")["licence"] == "MIT"
 
 
 def test_a_list_that_is_not_there_is_one_clear_line() -> None:

@@ -10,7 +10,7 @@ import os
 import re
 import stat
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import BinaryIO, cast
@@ -336,3 +336,14 @@ def _matches(pattern: Sequence[str], names: Sequence[str]) -> bool:
 def _remote_file(path: str, info: arrow_fs.FileInfo, kinds: Kinds) -> CorpusFile:
     stamp = str(info.mtime_ns if info.mtime_ns is not None else "")
     return CorpusFile(path, format_of(info.path, kinds), info.size, stamp)
+
+
+def normal(path: str) -> str:
+    """A *path* that a user gave, as the files below it begin: no `~`, `.`, query or closing slash."""
+    whole = path if "://" in path else os.path.normpath(os.path.expanduser(path))
+    return whole.partition("?")[0].rstrip("/")
+
+
+def root_of(path: str, roots: Iterable[str]) -> str | None:
+    """The longest of *roots* (see :func:`normal`) that *path* is or lies below; null for none."""
+    return max((each for each in roots if path == each or path.startswith(f"{each}/")), key=len, default=None)

@@ -26,6 +26,9 @@ from personalake.settings import CorpusSettings
 from personalake.work import absolute, is_local, spark_address
 
 _CANONICAL = {field: (field,) for field in fields.NAMES}
+_TYPES = {"fetched_at": ("timestamp", "timestamp_ntz", "date", "string"), "html": ("string", "binary")}
+"""Of columns that needn't be strings."""
+
 _BATCH_ROWS = 256
 
 
@@ -63,13 +66,17 @@ def read_tables(
 
 def _columns(schema: StructType, settings: CorpusSettings, table: str) -> list[Column]:
     names = fields.names_of(settings.columns)
+    has_it = {
+        field: [name for name in usual if _type(schema, name) in _TYPES.get(field, ("string",))]
+        for field, usual in names.items()
+    }
     found: dict[str, Column] = {}
-    for field, usual in names.items():
-        types = ("timestamp", "timestamp_ntz", "date", "string") if field == "fetched_at" else ("string",)
-        there = [name for name in usual if _type(schema, name) in types]
-        whole = F.coalesce(*(F.col(name).cast("string") for name in there)) if there else F.lit(None).cast("string")
+    for field, there in has_it.items():
+        # Bytes of HTML are in a charset of their own, which reading them as a string would lose.
+        kind = "binary" if any(_type(schema, name) == "binary" for name in there) else "string"
+        whole = F.coalesce(*(F.col(name).cast(kind) for name in there)) if there else F.lit(None).cast(kind)
         found[field] = whole.alias(field)
-    if all(_type(schema, name) != "string" for field in ("text", "html") for name in names[field]):
+    if not has_it["text"] and not has_it["html"]:
         has = ", ".join(f"{column.name} ({column.dataType.simpleString()})" for column in schema.fields[:12])
         wanted = ", ".join(f"`{name}`" for field in ("text", "html") for name in names[field])
         what = f"the table has no column of text among {wanted}; it has: {has}"

@@ -20,6 +20,7 @@ import pyarrow.compute as pc
 import xxhash
 from pyspark.sql import DataFrame
 
+from personalake.corpus.files import normal, root_of
 from personalake.dedup.ragged import Ragged, mixed
 from personalake.dedup.registers import (
     PERMUTATIONS,
@@ -256,9 +257,7 @@ def source_of(path: str, given: Sequence[str]) -> str:
     So a crawl that is given by its root is parted into what lies there (its dates, sites or languages), and files that
     lie in the root itself are one source, however many there are.
     """
-    roots = [each if "://" in each else os.path.normpath(os.path.expanduser(each)) for each in given]
-    roots = [each.partition("?")[0].rstrip("/") for each in roots]
-    root = max((each for each in roots if path == each or path.startswith(f"{each}/")), key=len, default="")
+    root = root_of(path, map(normal, given))
     if not root:
         return os.path.dirname(path) or path
     folder, mark, _ = path[len(root) + 1 :].partition("/")
