@@ -182,6 +182,8 @@ def explained(log: Path | None, cure: str) -> Iterator[None]:
         if _java_has_ended(error):
             what = "Spark's Java process has ended; perhaps it needs more `spark.driver.memory`"
             raise PersonalakeError(what, where=f"in full in {log_name}", cure=cure) from error
+        if isinstance(error, ConnectionError):
+            raise  # somebody else's
         where = f"{type(error).__name__}, in full in {log_name}"
         raise PersonalakeError(f"Spark failed: {last_words(error)}", where=where, cure=cure) from error
 
