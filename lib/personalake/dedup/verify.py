@@ -15,8 +15,10 @@ _FINEST = 1_000_000
 _AT_ONCE = 1 << 21
 """So many tokens are compared at once: work arrays of 16 MB."""
 
-_PARTNERS = 16
-"""A set that is compared with so many others is spread out in a table once, in which theirs are looked up."""
+_PARTNERS, _WORTH = 16, 8
+"""A set that is compared with so many others is spread out in a table once, in which theirs are looked up. The tokens
+of all such sets are numbered anew for so many times as many tokens as are compared at once: they are few sets, whose
+tokens stand in memory once, and sorting them is what it costs."""
 
 
 def rational(threshold: float) -> Fraction:
@@ -32,11 +34,12 @@ def intersections(sets: Ragged, left: Ints, right: Ints) -> Ints:
     found = np.zeros(len(left), dtype=np.int64)
     often = np.bincount(left, minlength=1)[left] >= _PARTNERS
     order = np.argsort(left, kind="stable")
-    for which, count in ((order[~often[order]], _pair_by_pair), (order[often[order]], _beside_one)):
+    ways = ((order[~often[order]], _pair_by_pair, _AT_ONCE), (order[often[order]], _beside_one, _WORTH * _AT_ONCE))
+    for which, count, most in ways:
         low, sizes = 0, np.cumsum(sets.counts[left[which]] + sets.counts[right[which]])
         while low < len(which):
             done = sizes[low - 1] if low else 0
-            high = max(low + 1, int(np.searchsorted(sizes, done + _AT_ONCE, side="right")))
+            high = max(low + 1, int(np.searchsorted(sizes, done + most, side="right")))
             some = which[low:high]
             found[some] = count(sets, left[some], right[some])
             low = high
