@@ -98,10 +98,11 @@ def _rows(run: Run, inputs: Inputs, stage: str, table: Table, reading: Reading) 
     """The rows of what *stage* didn't read before, null where there is nothing."""
     store, settings, pages = run.store, inputs.settings, table is DOCUMENTS
     files = inputs.files if pages else inputs.persona_files
-    seen = store.read("files_seen", until_seq=run.through(stage))
+    through = run.through(stage)
+    seen = store.read("files_seen", until_seq=through)
     tables = [file.path for file in files if file.format == DELTA]
     unread, rows = [file for file in files if file.format != DELTA], None
-    if run.through(stage):
+    if through:
         places = ["path", "size", "stamp"]
         new = corpus.files_frame(store.spark, unread).join(seen, places, "left_anti").select("path").collect()
         paths = {row["path"] for row in new}

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 
-from personalake.dedup.tokens import SPARK_SEED, token_hashes, token_list, token_runs, tokens
+from personalake.dedup.tokens import SPARK_SEED, _hashes_of_short, token_hashes, token_list, token_runs, tokens
 
 
 @pytest.mark.parametrize(
@@ -81,6 +81,14 @@ def test_runs_of_one_token_are_the_tokens_in_their_order(texts: list[str]) -> No
     exact = [[xxhash.xxh64_intdigest(token.encode(), SPARK_SEED) for token in token_list(text)] for text in texts]
     assert found.counts.tolist() == [len(each) for each in exact]
     assert found.values.view("u8").tolist() == [number for each in exact for number in each]
+
+
+def test_a_page_that_never_parts_its_words_does_not_stay_in_memory() -> None:
+    pages = [chr(0x0434 + n) * 50_000 for n in range(3)] + ["да"]
+    before = _hashes_of_short.cache_info().currsize
+    (found,) = token_runs(pa.array(pages), 1)
+    assert found.values.view("u8").tolist() == [xxhash.xxh64_intdigest(each.encode(), SPARK_SEED) for each in pages]
+    assert _hashes_of_short.cache_info().currsize <= before + 1
 
 
 @given(st.lists(st.one_of(st.none(), st.text(max_size=30)), max_size=20))

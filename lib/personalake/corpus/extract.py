@@ -17,6 +17,7 @@ _META = re.compile(rb"<meta[^>]{0,200}?charset\s*=\s*[\"']?\s*([\w:.-]{1,40})", 
 _META_BYTES = 4096
 _BAD_SHARE = 1 / 200
 _FURNITURE = ("nav", "footer", "header", "aside", "script", "style", "noscript", "template")
+_FURNITURE_AND_LINKS = (*_FURNITURE, "a")
 # What main content may lose: these characters per character of links, and this share of the page. 2 to 3 a link came to
 # the same within 0.002 of F1 on 681 pages with known text.
 _LOST_PER_LINK, _LOST_CHARS, _MAX_LOST = 2.5, 20, 0.4
@@ -47,8 +48,9 @@ def extract(html: bytes, charset: str | None = None) -> Extracted:
     page's main content, where that loses little but links. Its rules throw away navigation that isn't marked up as
     such, and often whole lists and tables of the text too; what tells the two apart is how much of what they leave out
     was links. Both are resiliparse's, of the extractors in question the fastest by far (the job pays for every page of
-    the crawl). Mean F1 of character 5-grams on pages with known text (`make bench ARGS='-k extractors_of_corpus'`):
-    F1_FIGURES
+    the crawl). Mean F1 of character 5-grams (`make bench ARGS='-k extractors_of_corpus'`): on 531 articles without
+    furniture 0.979 (resiliparse's main content alone 0.914; the best of three others, trafilatura, 0.977), on 150 pages
+    with it 0.983 (0.957; 0.989), at 0.73 and 0.77 of resiliparse's speed and seven times trafilatura's.
 
     *charset* is that of the HTTP header. Raises :class:`RefusedError`: `empty_body`; `too_deep` for a page that
     nests more than 20,000 elements, which only a broken generator writes, and which takes the parser minutes.
@@ -59,18 +61,24 @@ def extract(html: bytes, charset: str | None = None) -> Extracted:
         raise RefusedError("too_deep", f"{depth} nested elements, read are {_MAX_DEPTH}")
     tree = HTMLTree.parse(page)
     text = extract_plain_text(tree, main_content=False, skip_elements=_FURNITURE)
-    # Resiliparse's time for main content grows with the square of the depth.
-    links = len(text) - len(extract_plain_text(tree, main_content=False, skip_elements=(*_FURNITURE, "a")))
-    if links and depth <= _MAIN_DEPTH:
-        main = extract_plain_text(tree, main_content=True)
-        if len(text) - len(main) <= min(_LOST_PER_LINK * links + _LOST_CHARS, _MAX_LOST * len(text)):
-            text = main
+    if depth <= _MAIN_DEPTH:  # resiliparse's time for main content grows with the square of the depth
+        text = _without_navigation(tree, text)
     if not text.strip() and not (tree.body and (tree.body.text or "").strip()):
         raise RefusedError("empty_body", "the page's body has no text")
     root = tree.document.query_selector("html") if tree.document else None
     language = (root.getattr("lang") or root.getattr("xml:lang")) if root else None
     title = " ".join((tree.title or "").split())[:_TITLE_CHARS]
     return Extracted(title or None, text, language or None)
+
+
+def _without_navigation(tree: HTMLTree, text: str) -> str:
+    """The main content of a page whose whole *text* is given, where that is it without links."""
+    links = len(text) - len(extract_plain_text(tree, main_content=False, skip_elements=_FURNITURE_AND_LINKS))
+    if not links:
+        return text
+    main: str = extract_plain_text(tree, main_content=True)
+    most = min(_LOST_PER_LINK * links + _LOST_CHARS, _MAX_LOST * len(text))
+    return main if len(text) - len(main) <= most else text
 
 
 def decode(html: bytes, charset: str | None = None) -> str:

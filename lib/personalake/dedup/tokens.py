@@ -43,7 +43,7 @@ for _byte in b"0123456789abcdefghijklmnopqrstuvwxyz":
 # Signs that part words and nothing else, as UTF-8: quotes, dashes, dots and blanks that nearly every page of the web
 # has, and often nothing else beyond ASCII. Not U+2017, nor others that NFKC turns into a letter, digit or mark.
 _C2, _E2, _80, _BLANK = 0xC2, 0xE2, 0x80, 0x20
-_BEYOND = 0x80
+_BEYOND, _SHORT = 0x80, 64
 # Bytes that begin a sign of Han or kana, nearly always: texts with one needn't be looked at word by word first.
 _MOSTLY_UNSPACED = np.isin(np.arange(256), range(0xE3, 0xEA))
 _SIGNS_C2 = np.isin(np.arange(256), [ord(sign) for sign in "\u00a0¡§©«®°·»¿"])
@@ -144,21 +144,20 @@ def _sequence(texts: pa.Array) -> Ragged:
     at = np.flatnonzero(~ascii_only & ~whole[rows])
     # A mark at the beginning may belong to the sign before it: `=` and U+0338 are one sign, not a word.
     first = starts[at] - (beyond[starts[at]] & (starts[at] > bounds[rows[at]]))
-    hashed = [_hashes_of(raw[start:end]) for start, end in zip(first.tolist(), ends[at].tolist(), strict=True)]
-    whole[rows[at][[each is None for each in hashed]]] = True
-    lists = [each or () for each in hashed]
-    others = np.flatnonzero(whole)
+    found = [_hashes_of(raw[start:end]) for start, end in zip(first.tolist(), ends[at].tolist(), strict=True)]
+    whole[rows[at][[each is None for each in found]]] = True
+    lists = [() if each is None or gone else each for each, gone in zip(found, whole[rows[at]].tolist(), strict=True)]
+    others, keep = np.flatnonzero(whole), ascii_only & ~whole[rows]
     words, pairs = _whole([raw[bounds[row] : bounds[row + 1]] for row in others])
     # Where each of these begins; those of one text keep the order that they have here.
-    keep, clean = ascii_only & ~whole[rows], np.repeat(~whole[rows[at]], [len(each) for each in lists])
     places = [
         starts[keep],
-        np.repeat(starts[at], [len(each) for each in lists])[clean],
+        np.repeat(starts[at], [len(each) for each in lists]),
         *(np.repeat(bounds[others], each.counts) for each in (words, pairs)),
     ]
     hashes = [
         _xxhash64(folded, starts[keep], (ends - starts)[keep]).view(np.int64),
-        np.fromiter(itertools.chain(*lists), np.uint64).view(np.int64)[clean],
+        np.fromiter(itertools.chain(*lists), np.uint64).view(np.int64),
         words.values,
         pairs.values,
     ]
@@ -167,14 +166,20 @@ def _sequence(texts: pa.Array) -> Ragged:
     return Ragged(np.concatenate(hashes)[order], np.diff(np.searchsorted(every[order], bounds)))
 
 
-@functools.lru_cache(maxsize=1 << 17)
 def _hashes_of(word: bytes) -> tuple[int, ...] | None:
     """The hashes of the tokens in *word*, which has characters beyond ASCII; null if any is of a run without spaces."""
+    return _hashes_of_short(word) if len(word) <= _SHORT else _hashed(word)
+
+
+def _hashed(word: bytes) -> tuple[int, ...] | None:
     words, runs = _words_and_runs(word.decode(errors="replace"))
-    return None if runs else tuple(_hash(each) for each in words)
+    return None if runs else tuple(map(_hash, words))
 
 
-@functools.lru_cache(maxsize=1 << 17)
+# Only short ones: a page that never parts its words mustn't stay in memory.
+_hashes_of_short = functools.lru_cache(maxsize=1 << 17)(_hashed)
+
+
 def _hash(token: str) -> int:
     return xxhash.xxh64_intdigest(token.encode(), SPARK_SEED)
 

@@ -15,10 +15,11 @@ _FINEST = 1_000_000
 _AT_ONCE = 1 << 21
 """So many tokens are compared at once: work arrays of 16 MB."""
 
-_PARTNERS, _WORTH = 16, 8
-"""A set that is compared with so many others is spread out in a table once, in which theirs are looked up. The tokens
-of all such sets are numbered anew for so many times as many tokens as are compared at once: they are few sets, whose
-tokens stand in memory once, and sorting them is what it costs."""
+_PARTNERS = 16
+"""A set that is compared with so many others is spread out in a table once, in which theirs are looked up."""
+
+_AT_ONCE_IN_TABLES = 1 << 24
+"""So many tokens are compared by tables that one numbering serves; its sets are few, and stand in memory once."""
 
 
 def rational(threshold: float) -> Fraction:
@@ -34,7 +35,7 @@ def intersections(sets: Ragged, left: Ints, right: Ints) -> Ints:
     found = np.zeros(len(left), dtype=np.int64)
     often = np.bincount(left, minlength=1)[left] >= _PARTNERS
     order = np.argsort(left, kind="stable")
-    ways = ((order[~often[order]], _pair_by_pair, _AT_ONCE), (order[often[order]], _beside_one, _WORTH * _AT_ONCE))
+    ways = ((order[~often[order]], _pair_by_pair, _AT_ONCE), (order[often[order]], _beside_one, _AT_ONCE_IN_TABLES))
     for which, count, most in ways:
         low, sizes = 0, np.cumsum(sets.counts[left[which]] + sets.counts[right[which]])
         while low < len(which):
