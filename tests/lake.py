@@ -27,7 +27,10 @@ from personalake.store import Store
 ROOT = Path(__file__).resolve().parents[1]
 CORPUS = ROOT / "tests" / "data" / "corpus"
 
-WHOLE = [f"corpus.paths=['{CORPUS}']", "synthesize.tasks=[{task: math, target: 5}, {task: instruction, target: 5}]"]
+# `conf/local.yaml` names the licence of its pages by their folder, relative to where a command runs: not always here.
+_PAGES = [f"corpus.paths=['{CORPUS}']", "corpus.licence=CC0-1.0"]
+
+WHOLE = [*_PAGES, "synthesize.tasks=[{task: math, target: 5}, {task: instruction, target: 5}]"]
 
 SMALL = [f"corpus.paths=['{CORPUS / 'pages.jsonl'}']", "synthesize.tasks=[{task: math, target: 3}]", "llm.tasks=1"]
 
