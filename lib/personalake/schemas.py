@@ -254,6 +254,7 @@ PERSONAS = Table(
         Column("interests", "array<string>", "interests"),
         Column("age_band", "string", "age band, only where the text supports it"),
         Column("region", "string", "ISO 3166 code, only where the text supports it"),
+        Column("attributes", "map<string,string>", "further attributes by their names: the settings', or an import's"),
         Column("language", "string", "ISO 639-1 code of the text that it came from"),
         Column("doc_id", "string", "document it was inferred from, null where expanded or imported"),
         Column("parent_id", "string", "persona it was expanded from"),
