@@ -21,6 +21,7 @@ from personalake.accept import content_id
 from personalake.asking import steps_of
 from personalake.errors import InputError, nearest
 from personalake.inputs import Inputs
+from personalake.personas.expand import stage_of
 from personalake.runs import Run
 from personalake.session import at_once
 from personalake.stage_record import StageRecord
@@ -126,18 +127,21 @@ def _make(run: Run, folder: Folder, table: str, how: str, told: Mapping[str, Any
 
 
 def asking_stages(inputs: Inputs, wanted: str | None) -> tuple[str, ...]:
-    """The stages with requests that *wanted* names: one of them, `synthesize` for all its steps, null for all.
+    """The stages with requests that *wanted* names: one of them, `synthesize` or `expand` for all theirs, null for all.
 
     Raises :class:`InputError` for a name that there isn't.
     """
     steps = list(steps_of(inputs))
-    known: Iterable[str] = ("infer", *steps)
+    hops = [stage_of(hop) for hop in range(1, inputs.settings.expand.hops + 1)]
+    known: Iterable[str] = ("infer", *hops, *steps)
+    if wanted == "expand" and hops:
+        return tuple(hops)
     if wanted is None:
         return tuple(known)
     if wanted == "synthesize" and steps:
         return tuple(steps)
     if wanted not in known:
-        every = [*known, "synthesize"] if steps else known
+        every = [*known, *(["expand"] if hops else []), *(["synthesize"] if steps else [])]
         raise InputError(f"no stage {wanted!r} asks anything", where="--stage", cure=nearest(wanted, every))
     return (wanted,)
 

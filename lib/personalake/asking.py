@@ -7,12 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from pyspark.sql import DataFrame
+from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
-from personalake import personas
 from personalake.inputs import Inputs
 from personalake.llm.complete import Ask
+from personalake.personas import infer
+from personalake.personas.expand import Asker, stage_of
+from personalake.reach import Reach, rank_of
 from personalake.store import Store
 from personalake.synthesis import synthesize as synthesis
 from personalake.synthesis.tasks import Step, Task
@@ -28,21 +30,51 @@ def steps_of(inputs: Inputs) -> dict[str, tuple[Task, Step]]:
     return {stage_name(task, step): (task, step) for task, _ in inputs.tasks for step in task.steps}
 
 
-def pages_to_infer(store: Store, through: int) -> DataFrame:
-    """The documents of runs after *through*, and those whose answer had to wait."""
-    pages = store.read("documents", after_seq=through)
+def pages_to_infer(store: Store, reach: Reach, seed: int) -> DataFrame:
+    """The documents that weren't asked about yet, with their hash `rank`, and those of which some `parts` wait."""
+    pages = store.read("documents").withColumn("rank", rank_of(seed, "doc_id"))
+    asked = reach.asked("infer", pages["rank"])
+    return _with_waiting(store, pages, asked, "infer", "doc_id")
+
+
+def parents_to_expand(store: Store, reach: Reach, hop: int, seed: int) -> DataFrame:
+    """The personas of the hub who weren't asked for a *hop* yet, with their hash `rank`, and those who wait."""
+    hub = store.read("hub").where(F.col("hop") == hop - 1)
+    parents = hub.withColumn("rank", rank_of(seed, "persona_id"))
+    stage = stage_of(hop)
+    return _with_waiting(store, parents, reach.asked(stage, parents["rank"]), stage, "persona_id")
+
+
+def _with_waiting(store: Store, rows: DataFrame, asked: Column, stage: str, key: str) -> DataFrame:
+    """Those of *rows* that weren't asked, and those whose requests had to wait: these `parts` of them, null for all."""
+    fresh = rows.where(~asked).withColumn("parts", F.lit(None).cast("array<int>"))
     if not store.exists("pending"):
-        return pages
-    waiting = store.read("pending").where("stage = 'infer'").select(F.col("origin_id").alias("doc_id")).distinct()
-    return pages.unionByName(store.read("documents", until_seq=through).join(waiting, "doc_id", "left_semi"))
+        return fresh
+    pending = store.read("pending").where(F.col("stage") == stage).groupBy(F.col("origin_id").alias(key))
+    return fresh.unionByName(
+        rows.where(asked).join(pending.agg(F.sort_array(F.collect_set("sample")).alias("parts")), key)
+    )
 
 
 def infer_ask(pages: DataFrame, inputs: Inputs) -> Ask:
-    """What the infer stage asks of *pages* (doc_id, text)."""
-    settings, prompt = inputs.settings, personas.prompt(inputs.domains)
-    question = inputs.question("infer", "personas", prompt.response_schema)
-    requests = personas.infer_requests(pages, question, prompt, settings.infer, settings.seed)
+    """What the infer stage asks of *pages* (doc_id, text; of their `parts`, where they name some)."""
+    settings = inputs.settings
+    question = inputs.question("infer", "personas", inputs.infer_prompt.response_schema)
+    shape = infer.shape(settings.infer, inputs.domains)
+    requests = infer.infer_requests(pages, question, inputs.infer_prompt, settings.infer, shape, settings.seed)
     return Ask("infer", requests, question)
+
+
+def expand_ask(parents: DataFrame, hop: int, inputs: Inputs) -> Ask:
+    """What a hop asks of *parents* (rows of the hub)."""
+    question = inputs.question("expand", "personas", inputs.expand_prompt.response_schema)
+    return Ask(stage_of(hop), asker(inputs).requests(parents, question, inputs.expand_prompt), question)
+
+
+def asker(inputs: Inputs) -> Asker:
+    """Who makes the requests of hops under these settings, and reads their replies."""
+    settings = inputs.settings
+    return Asker(settings.expand, settings.infer, settings.accept, inputs.domains, settings.seed)
 
 
 def refused(store: Store, stages: Iterable[str]) -> DataFrame:

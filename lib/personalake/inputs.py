@@ -9,15 +9,17 @@ from typing import Any
 
 import yaml
 
-from personalake import personas
 from personalake.corpus.files import PERSONAS, CorpusFile, list_files
 from personalake.corpus.lists import Lists
 from personalake.errors import InputError, SettingsError
 from personalake.llm.models import Models, Question
+from personalake.personas import expand, infer
+from personalake.personas.shape import OTHER
+from personalake.prompts import Prompt
 from personalake.settings import Settings
 from personalake.synthesis.tasks import Task, load_task
 
-STAGES = ("ingest", "infer", "dedup", "synthesize", "export", "report")
+STAGES = ("ingest", "infer", "dedup", "expand", "synthesize", "export", "report")
 """The stages in their order."""
 
 
@@ -28,6 +30,8 @@ class Inputs:
     settings: Settings
     models: Models
     domains: tuple[str, ...]
+    infer_prompt: Prompt
+    expand_prompt: Prompt
     tasks: tuple[tuple[Task, int], ...]
     files: tuple[CorpusFile, ...] = field(repr=False)
     persona_files: tuple[CorpusFile, ...] = field(repr=False, default=())
@@ -55,7 +59,12 @@ def read_inputs(settings: Settings, folder: Path, stages: tuple[str, ...] = STAG
     if len(set(names)) != len(names):
         raise SettingsError("two task files bear the same name", where="synthesize.tasks", cure="rename one")
     files, own = _files(settings) if "ingest" in stages else ((), ())
-    return Inputs(settings, models, _domains(folder / "taxonomy.yaml"), tasks, files, own)
+    domains = _domains(folder / "taxonomy.yaml")
+    prompts = (
+        infer.prompt(settings.infer, domains),
+        expand.prompt(settings.expand, settings.infer, domains),
+    )
+    return Inputs(settings, models, domains, *prompts, tasks, files, own)
 
 
 def _files(settings: Settings) -> tuple[tuple[CorpusFile, ...], tuple[CorpusFile, ...]]:
@@ -88,6 +97,6 @@ def _domains(file: Path) -> tuple[str, ...]:
         found = yaml.safe_load(file.read_text(encoding="utf-8"))["domains"]
     except (OSError, UnicodeDecodeError, yaml.YAMLError, KeyError, TypeError) as error:
         raise InputError("holds no list `domains`", where=str(file), cure="copy it from the project's conf/") from error
-    if not isinstance(found, list) or len(set(found)) != len(found) or personas.OTHER in found:
+    if not isinstance(found, list) or len(set(found)) != len(found) or OTHER in found:
         raise InputError("`domains` must be a list of different names, without `other`", where=str(file))
     return tuple(str(name) for name in found)

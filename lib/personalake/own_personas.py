@@ -19,7 +19,7 @@ from personalake.corpus.parquet import read_rows
 from personalake.corpus.records import BadRecord, RefusedError, shortened
 from personalake.corpus.rows import Layout, Reading, ReadSplit, Row, items_of
 from personalake.corpus.splits import Split
-from personalake.personas import quality, text_hash
+from personalake.personas.shape import quality, text_hash
 from personalake.schemas import PERSONAS
 from personalake.settings import PersonasSettings
 from personalake.work import Folder

@@ -27,6 +27,7 @@ from pyspark.sql import functions as F
 from personalake.api_key import check_keys
 from personalake.embed import check_local_model
 from personalake.errors import DeferredError, LeaseHeldError, SettingsError
+from personalake.growth import dedup, expand, infer
 from personalake.inputs import Inputs
 from personalake.lease import Lease
 from personalake.llm.complete import Ask, Completer
@@ -43,7 +44,7 @@ from personalake.runs import Run
 from personalake.session import explained, own_log, refuse_speculation, send_package, session_for, tasks_run_here
 from personalake.settings import Settings
 from personalake.shown import Shown
-from personalake.stages import dedup, infer, synthesize
+from personalake.stages import synthesize
 from personalake.store import Store, check_address
 from personalake.work import Folder, absolute, is_local
 
@@ -110,7 +111,9 @@ def _own(inputs: Inputs, pages: int) -> Inputs:
     """The inputs of the pilot: its own tables, small targets, and no waiting for batches."""
     settings = inputs.settings
     online = settings.llm.model_copy(update={"transport": "online"})
-    own = settings.model_copy(update={"store": pilot_settings(settings), "llm": online})
+    # All its pages are asked: they are what it measures on.
+    whole = settings.hub.model_copy(update={"target": None})
+    own = settings.model_copy(update={"store": pilot_settings(settings), "llm": online, "hub": whole})
     return replace(inputs, settings=own, tasks=tuple((task, min(target, pages)) for task, target in inputs.tasks))
 
 
@@ -192,7 +195,7 @@ class _Pilot:
 
     def _stages(self, run: Run) -> None:
         try:
-            for stage in (infer, dedup, synthesize):
+            for stage in (infer, dedup, expand, synthesize):
                 stage(run, self._inputs)
         except DeferredError as error:
             self.deferred = str(error)

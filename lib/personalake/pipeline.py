@@ -61,8 +61,8 @@ def execute(
     settings, began = inputs.settings, time.monotonic()
     check_payable(settings, spark)
     work = Folder(absolute(settings.store.work_path))
-    asks_vectors = settings.dedup.asks and ("dedup" in stages or prepare is not None)
-    pays = asks_vectors or any(stage in stages for stage in ("infer", "synthesize"))
+    asks_vectors = settings.dedup.asks and ("dedup" in stages or "expand" in stages or prepare is not None)
+    pays = asks_vectors or any(stage in stages for stage in ("infer", "expand", "synthesize"))
     command = command or ("run" if stages == STAGES else " ".join(stages))
     with ExitStack() as stack:
         lease = stack.enter_context(Lease(work, f"personalake {command}"))

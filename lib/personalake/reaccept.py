@@ -19,19 +19,21 @@ from pyspark.sql import functions as F
 from personalake import amend
 from personalake.accept import ACCEPTED, ITEM_REJECT, NONE_FOUND, REJECTED
 from personalake.amend import Change, Prepared
-from personalake.asking import infer_ask, stage_name, steps_of
+from personalake.asking import expand_ask, infer_ask, stage_name, steps_of
 from personalake.errors import InputError
+from personalake.growth import judged_pages, judged_parents
 from personalake.inputs import Inputs
 from personalake.llm.landing import once
 from personalake.llm.progress import Progress
+from personalake.personas.expand import hop_of
 from personalake.pipeline import execute
+from personalake.reach import rank_of
 from personalake.rounds import judged_step
 from personalake.runs import Run
 from personalake.schemas import TABLES, VERDICTS
 from personalake.session import at_once
 from personalake.shown import Shown
 from personalake.stage_record import StageRecord
-from personalake.stages import judged_pages
 from personalake.synthesis import synthesize as synthesis
 from personalake.synthesis.tasks import Step, Task
 
@@ -107,7 +109,7 @@ def prepare(run: Run, *, inputs: Inputs, names: tuple[str, ...]) -> Prepared:
     found = _found(run, every)
     records, counts = _records(found)
     if records:
-        _correct(run, found, records)
+        _correct(run, inputs, found, records)
     told = {}
     for name in names:
         own = [*counts[name].items(), ("not_asked", asked[name] - read[name])]
@@ -120,16 +122,17 @@ def _numbers(frames: Iterable[DataFrame]) -> Counter[str]:
     return Counter({row["stage"]: int(row["count"]) for row in rows.groupBy("stage").count().collect()})
 
 
-def _correct(run: Run, found: _Found, records: dict[str, StageRecord]) -> None:
+def _correct(run: Run, inputs: Inputs, found: _Found, records: dict[str, StageRecord]) -> None:
     changes = [Change(table, "append", rows.drop("stage")) for table, rows in found.accepted.items()]
     changes += [
         Change("rejects", "delete", found.gone.select("reject_id").distinct()),
         Change("rejects", "append", found.came),
         Change("verdicts", "append", found.verdicts.drop("stage")),
     ]
-    # New pages are told from those that were asked by how far `infer` is; the steps of tasks look at whole tables.
-    through = {name: run.through(name) if name == "infer" else run.seq for name in records}
-    run.bill([record for name, record in records.items() if name != "infer"])
+    # New pages and parents are told from those that were asked by how far a stage is; steps look at whole tables.
+    steps = steps_of(inputs)
+    through = {name: run.seq if name in steps else run.through(name) for name in records}
+    run.bill([record for name, record in records.items() if name in steps])
     amend.plan(run, "reaccept", changes, records, through)
     amend.carry_out(run, own=True)
 
@@ -138,18 +141,30 @@ def _stages(run: Run, inputs: Inputs, names: tuple[str, ...]) -> Iterator[_Stage
     """Each stage, not computed yet: the requests of all whom it has dealt with, and what their replies bring today."""
     steps = steps_of(inputs)
     for name in names:
-        yield _infer(run, inputs) if name == "infer" else _step(run, inputs, *steps[name])
+        yield _step(run, inputs, *steps[name]) if name in steps else _grown(run, inputs, name)
 
 
-def _infer(run: Run, inputs: Inputs) -> _Stage:
-    store = run.store
-    waiting = store.read("pending").where("stage = 'infer'").selectExpr("origin_id AS doc_id")
-    # Pages that `infer` hasn't come to are its own affair.
-    pages = store.read("documents", until_seq=run.through("infer")).join(waiting, "doc_id", "left_anti")
-    asked, answers = _answers(run, infer_ask(pages, inputs).requests, "infer")
-    columns = ("'infer' AS stage", "request_key", "doc_id AS origin_id", "ordinal", "persona_id AS subject_id")
-    rows = store.read("personas").where("doc_id IS NOT NULL").selectExpr(*columns, f"'{CHECK}' AS check", "0 AS sample")
-    return _Stage("personas", asked, judged_pages(answers, pages, inputs), rows)
+def _grown(run: Run, inputs: Inputs, name: str) -> _Stage:
+    """The pages, or the personas of a hop; those that the stage hasn't come to, or who wait, are its own affair."""
+    store, seed = run.store, inputs.settings.seed
+    waiting = store.read("pending").where(F.col("stage") == name).select("origin_id").distinct()
+    columns = ("request_key", "ordinal", "persona_id AS subject_id", f"'{CHECK}' AS check", "0 AS sample")
+    if name == "infer":
+        table, key, made = store.read("documents"), "doc_id", store.read("personas").where("doc_id IS NOT NULL")
+    else:
+        hop = hop_of(name)
+        table, key = store.read("hub").where(F.col("hop") == hop - 1), "persona_id"
+        made = store.read("personas").where((F.col("hop") == hop) & F.col("parent_id").isNotNull())
+    origins = table.where(run.reach.asked(name, rank_of(seed, key)))
+    origins = origins.join(waiting.withColumnRenamed("origin_id", key), key, "left_anti")
+    requests = (infer_ask(origins, inputs) if name == "infer" else expand_ask(origins, hop_of(name), inputs)).requests
+    asked, answers = _answers(run, requests, name)
+    if name == "infer":
+        outcomes, origin = judged_pages(answers, origins, inputs), "doc_id"
+    else:
+        outcomes, origin = judged_parents(answers, origins, name, inputs), "parent_id"
+    rows = made.selectExpr(f"'{name}' AS stage", f"{origin} AS origin_id", *columns)
+    return _Stage("personas", asked, outcomes, rows)
 
 
 def _step(run: Run, inputs: Inputs, task: Task, step: Step) -> _Stage:

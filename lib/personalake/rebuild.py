@@ -15,13 +15,13 @@ from personalake import amend
 from personalake.amend import Change, Prepared
 from personalake.compare import REBUILDS, Known, compare_personas, persona_family
 from personalake.errors import InputError
+from personalake.growth import hub_sketches
 from personalake.inputs import Inputs
 from personalake.llm.progress import Progress
 from personalake.pipeline import execute
 from personalake.runs import Run
 from personalake.shown import Shown
 from personalake.stage_record import StageRecord
-from personalake.stages import hub_sketches
 
 _PERSONA = "kind = 'persona'"
 

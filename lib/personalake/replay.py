@@ -16,10 +16,11 @@ from pyspark.sql import functions as F
 
 from personalake import amend
 from personalake.amend import Change, Prepared
-from personalake.asking import infer_ask, stage_name
+from personalake.asking import expand_ask, infer_ask, stage_name
 from personalake.errors import InputError, first_line
 from personalake.inputs import Inputs
 from personalake.llm.progress import Progress
+from personalake.personas.expand import HOPS, hop_of
 from personalake.pipeline import execute
 from personalake.rounds import Rounds
 from personalake.runs import Run
@@ -28,8 +29,10 @@ from personalake.shown import Shown
 from personalake.stage_record import StageRecord
 from personalake.synthesis import synthesize as synthesis
 
-STAGES = ("infer", "synthesize")
+STAGES = ("infer", "expand", "synthesize")
 """The stages that can be asked again."""
+_GROWS = ("infer", "expand")
+"""Those that are told by `pending` whom to ask again; the steps of tasks look at whole tables."""
 
 _LEFT = {
     "never_asked": "never asked for (ingest, import)",
@@ -171,6 +174,7 @@ def _accepted(run: Run, inputs: Inputs) -> DataFrame:
     columns = ("stage", "origin_id", "request_key")
     parts = (
         store.read("personas").selectExpr("'infer' AS stage", "doc_id AS origin_id", "request_key"),
+        store.read("personas").selectExpr(f"concat('{HOPS}', hop) AS stage", "parent_id AS origin_id", "request_key"),
         examples.join(writing, "task").withColumnRenamed("persona_id", "origin_id").select(*columns),
         store.read("solutions")
         .join(examples.select("example_id", "task"), "example_id")
@@ -205,13 +209,24 @@ def _changes(run: Run, inputs: Inputs, again: DataFrame, stages: tuple[str, ...]
         Change("completions", "set aside", again.select("request_key").distinct()),
         Change("rejects", "delete", again.select("reject_id").distinct()),
     ]
-    if "infer" in stages:
-        pages = again.where("stage = 'infer'").select(F.col("origin_id").alias("doc_id")).distinct()
-        requests = infer_ask(run.store.read("documents").join(pages, "doc_id", "left_semi"), inputs).requests
-        named = {"stage": F.lit("infer"), "step": F.lit(""), "reason": F.lit("replayed")}
-        waiting = requests.withColumns(named).select(*(name for name in PENDING.names if name != "seq"))
-        changes.insert(0, Change("pending", "append", waiting))
+    asks = [row[0] for row in again.select("stage").distinct().collect() if row[0].split(".")[0] in _GROWS]
+    if asks:
+        waiting = (_waiting(run, inputs, again, stage) for stage in sorted(asks))
+        changes.insert(0, Change("pending", "append", functools.reduce(DataFrame.unionByName, waiting)))
     return changes
+
+
+def _waiting(run: Run, inputs: Inputs, again: DataFrame, stage: str) -> DataFrame:
+    """The requests of pages or parents that are asked *again*, as today's settings make them: rows of `pending`."""
+    key, table = ("doc_id", "documents") if stage == "infer" else ("persona_id", "hub")
+    own = again.where(F.col("stage") == stage)
+    rows = run.store.read(table).join(own.select(F.col("origin_id").alias(key)).distinct(), key, "left_semi")
+    requests = (infer_ask(rows, inputs) if stage == "infer" else expand_ask(rows, hop_of(stage), inputs)).requests
+    if inputs.settings.infer.long_pages == "parts" and stage == "infer":
+        # Parts of a page that brought nobody aren't refused: they were answered, and would be counted twice.
+        requests = requests.join(own.select("request_key").distinct(), "request_key", "left_semi")
+    named = {"stage": F.lit(stage), "step": F.lit(""), "reason": F.lit("replayed")}
+    return requests.withColumns(named).select(*(name for name in PENDING.names if name != "seq"))
 
 
 def _records(again: DataFrame) -> dict[str, StageRecord]:

@@ -1,8 +1,9 @@
 """The order of the stages, what each reads and lands, and the run records.
 
 A stage reads what is new to it (`seq` above what it last finished), writes rows under the run's `seq`, and closes with
-its row in `runs`. Cut off anywhere, the next run starts it again from its last finished `seq`; what it had already
-landed is recognised by its keys, and what it had already paid by `completions`.
+its row in `runs`. A stage that works in rounds, of which each needs what the one before has kept, gives each a `seq` of
+its own, so that to whatever comes later a round is a run. Cut off anywhere, the next run starts it again from its last
+finished `seq`; what it had already landed is recognised by its keys, and what it had already paid by `completions`.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from personalake.half_done import HalfDone
 from personalake.llm.complete import Completer
 from personalake.llm.journal import TRIED
 from personalake.llm.spent import Spent
+from personalake.reach import NO_RANK, Reach
 from personalake.schemas import PAID_BESIDE, PENDING, RUNS
 from personalake.session import at_once
 from personalake.settings import Settings
@@ -51,9 +53,8 @@ class Run:
     def __init__(self, store: Store, settings: Settings, completer: Callable[[int], Completer]) -> None:
         self.store, self.settings = store, settings
         self.half_done = HalfDone(store.work)
-        self._through: dict[str, int] = {}
-        self._news: dict[str, int] = {}
-        self.seq = 1 + self.look()
+        self.reach = Reach(store)
+        self.seq = 1 + self.reach.seq
         self.run_id = content_id("run", store.store_id, self.seq)
         self.completer = completer(self.seq)
         self.stages: list[StageRecord] = []
@@ -75,27 +76,21 @@ class Run:
 
     def through(self, stage: str) -> int:
         """The last `seq` that *stage* has finished with; 0 where it never ran."""
-        return self._through.get(stage, 0)
+        return self.reach.through(stage)
 
-    def look(self) -> int:
-        """Read off `runs` how far every stage is; returns the highest run number there."""
-        if not self.store.exists("runs"):
-            return 0
-        runs = self.store.read("runs").groupBy("stage")
-        news = F.max(F.greatest("through_seq", F.when(F.col("accepted") > 0, F.col("seq"))))
-        newest = runs.agg(
-            F.max("through_seq").alias("through"), news.alias("news"), F.max("seq").alias("seq")
-        ).collect()
-        self._through = {row["stage"]: int(row["through"]) for row in newest}
-        self._news = {row["stage"]: int(row["news"]) for row in newest}
-        return max((int(row["seq"]) for row in newest), default=0)
+    def look(self) -> None:
+        """Read off `runs` anew how far every stage is."""
+        self.reach = Reach(self.store)
 
     def has_news(self, stage: str, source: str) -> bool:
-        """Whether *source*, the stage before *stage*, has brought what *stage* hasn't seen; told without a query.
+        """See :meth:`Reach.has_news`."""
+        return self.reach.has_news(stage, source)
 
-        A correction (`amend.py`) can bring rows and leave *source* with as much to do as before.
-        """
-        return self._news.get(source, 0) > self.through(stage)
+    def next_round(self, *stages: str) -> None:
+        """Go on under a number of its own, where one of *stages* has closed under the present one."""
+        if any(self.through(stage) >= self.seq for stage in stages):
+            self.seq += 1
+            self.completer.number(self.seq)
 
     def fresh(self, table: str, stage: str) -> DataFrame:
         """The rows of *table* that *stage* hasn't finished with."""
@@ -138,7 +133,7 @@ class Run:
         if records:
             self.completer.purse.settle()
         for record in records:
-            self._through[record.stage] = self._news[record.stage] = self.seq
+            self.reach.note(record.stage, self.seq, self.seq, record.through_rank)
             self.stages.append(record)
             self.say(summary(record))
             _trace(record)
@@ -190,6 +185,8 @@ class Run:
                 "stage": record.stage,
                 "status": record.status,
                 "through_seq": self.seq if through is None else through[record.stage],
+                # A correction deals with no row that its stage hasn't dealt with.
+                "through_rank": record.through_rank if through is None else NO_RANK,
                 **record.counts,
                 "waste": record.waste,
                 "engine": record.engine,

@@ -85,7 +85,7 @@ def _required(name: str, type_: str, comment: str) -> Column:
     return Column(name, type_, comment, required=True)
 
 
-_SEQ = _required("seq", "long", "counter of the run that wrote this row")
+_SEQ = _required("seq", "long", "counter of the run, or round of a run, that wrote this row")
 _USAGE = (
     Column("prompt_tokens", "long", "tokens of the prompt, as billed"),
     Column("completion_tokens", "long", "tokens of the reply, reasoning included, as billed"),
@@ -430,13 +430,18 @@ TOMBSTONES = Table(
 
 RUNS = Table(
     "runs",
-    "one stage of one run; stage 'run' is the run as a whole",
-    ("run_id", "stage"),
+    "one stage of one run, or one round of it; stage 'run' is the run as a whole",
+    ("run_id", "stage", "seq"),
     (
         _required("run_id", "string", "the run"),
         _required("stage", "string", "stage, or 'run' for the whole"),
         _required("status", "string", "done, deferred or failed"),
         _required("through_seq", "long", "the stage has finished with all input rows up to this seq"),
+        Column(
+            "through_rank",
+            "string",
+            "of those rows only with the ones of at most this hash rank, where a target ended it; null: with all",
+        ),
         _required("requests", "long", "requests that the stage's input asks for"),
         _required("answered", "long", "of these: with a usable reply"),
         _required("rejected", "long", "of these: refused by the endpoint or its checks"),

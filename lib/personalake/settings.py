@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from typing import Any, Literal, get_args
 from urllib.parse import urlsplit
 
@@ -309,16 +310,122 @@ class OfflineSettings(_Group):
     )
 
 
-class InferSettings(_Group):
-    """Text-to-persona."""
+Relation = Literal["write", "read", "like", "dislike"]
+"""What the person behind a page does with it."""
 
-    personas_per_page: int = Field(3, ge=1, le=10, description="Most personas that a page may bring.")
-    granularity: Literal["coarse", "fine"] = Field("fine", description="How specific a persona shall be.")
-    max_page_chars: int = Field(
-        6_000, ge=200, description="Characters of a page that the model sees, cut at a sentence."
+
+class AttributeSettings(_Group):
+    """A further attribute that is asked of each persona."""
+
+    description: str = Field(min_length=1, description="What it says, as the model is told.")
+    values: list[str] | None = Field(None, min_length=1, description="The values that it may have; null: any text.")
+
+
+class InferSettings(_Group):
+    """Text-to-persona: who stands behind a page."""
+
+    personas_per_page: int = Field(
+        3, ge=1, le=10, description="Most personas that a page, or a part of one, may bring."
     )
+    relations: list[Relation] = Field(
+        default_factory=lambda: list(get_args(Relation)),
+        min_length=1,
+        description="Who is asked for: those who would `write` the page, `read`, `like` or `dislike` it.",
+    )
+    granularity: Literal["coarse", "fine"] = Field("fine", description="How specific a persona shall be.")
+    language: str | None = Field(
+        None, description="ISO 639-1 code of the language that all personas are written in; null: their page's."
+    )
+    max_page_chars: int = Field(
+        6_000, ge=200, description="Characters of a page that the model sees at once, cut at a sentence."
+    )
+    long_pages: Literal["cut", "parts"] = Field(
+        "cut", description="Of a longer page: ask about its beginning alone, or about each part (a request each)."
+    )
+    attributes: dict[str, AttributeSettings] = Field(
+        default_factory=dict,
+        description="Further attributes of each persona, by name; kept in the column `attributes`.",
+    )
+    prompt: str | None = Field(
+        None, min_length=1, description="File with a prompt of your own (`system`, `user`); null: the package's."
+    )
+
+    @field_validator("relations")
+    @classmethod
+    def _once(cls, given: list[Relation]) -> list[Relation]:
+        if len(set(given)) < len(given):
+            raise ValueError("a relation stands twice")
+        return given
+
+    @field_validator("language")
+    @classmethod
+    def _code(cls, given: str | None) -> str | None:
+        if given is not None and not re.fullmatch("[a-z]{2}", given):
+            raise ValueError("is no ISO 639-1 code such as `en`")
+        return given
+
+    @field_validator("attributes")
+    @classmethod
+    def _new_names(cls, given: dict[str, AttributeSettings]) -> dict[str, AttributeSettings]:
+        taken = "evidence relation persona occupation domain expertise interests age_band region".split()
+        for name in given:
+            if name in taken or not re.fullmatch("[a-z][a-z0-9_]{0,40}", name):
+                raise ValueError(
+                    f"{name!r}: give lower-case letters, digits and `_`, and no name that each persona has"
+                )
+        return given
+
+
+FAMILIAR = ("family", "work", "service", "rival", "any")
+"""The relations between persons that the package describes."""
+
+
+class ExpandSettings(_Group):
+    """Persona-to-persona: who is in close relation to a persona, and to those, hop by hop."""
+
+    hops: int = Field(0, ge=0, le=6, description="How many hops from the personas of pages; 0: none, 6: as the paper.")
+    fan_out: int = Field(3, ge=1, le=10, description="Personas that are asked of each, in one request.")
+    relations: list[str] | dict[str, str] = Field(
+        default_factory=lambda: list(FAMILIAR),
+        min_length=1,
+        description="Relations, of which each persona is asked for `fan_out`, drawn by hash: `family`, `work`, "
+        "`service`, `rival`, `any`; or names of your own with the words that describe each.",
+    )
+    min_new: float = Field(
+        0.1,
+        ge=0,
+        description="Where fewer personas than this stay for each request of a hop, nobody further is asked.",
+    )
+    prompt: str | None = Field(
+        None, min_length=1, description="File with a prompt of your own (`system`, `user`); null: the package's."
+    )
+
+    @field_validator("relations")
+    @classmethod
+    def _known(cls, given: list[str] | dict[str, str]) -> list[str] | dict[str, str]:
+        if len(set(given)) < len(given):
+            raise ValueError("a relation stands twice")
+        unknown = [name for name in given if isinstance(given, list) and name not in FAMILIAR]
+        if unknown:
+            raise ValueError(f"{unknown[0]!r} is none of {', '.join(FAMILIAR)}: give its words, as `{unknown[0]}: ...`")
+        if isinstance(given, dict) and not all(name.strip() and words.strip() for name, words in given.items()):
+            raise ValueError("a relation of your own needs a name and words that describe it")
+        return given
+
+
+class AcceptSettings(_Group):
+    """Which personas are taken, of pages and of other personas."""
+
     min_chars: int = Field(30, ge=1, description="A shorter persona is refused (`too_short`).")
     max_chars: int = Field(600, ge=30, description="A longer persona is refused (`too_long`).")
+
+
+class HubSettings(_Group):
+    """How large the hub shall be."""
+
+    target: int | None = Field(
+        None, ge=1, description="Personas wanted in the hub; nobody is asked once it has them. Null: all there are."
+    )
 
 
 class EmbeddingSettings(_Group):
@@ -446,6 +553,15 @@ class Settings(_Group):
     )
     infer: InferSettings = Field(
         default_factory=lambda: InferSettings.model_validate({}), description="Text-to-persona."
+    )
+    expand: ExpandSettings = Field(
+        default_factory=lambda: ExpandSettings.model_validate({}), description="Persona-to-persona."
+    )
+    accept: AcceptSettings = Field(
+        default_factory=lambda: AcceptSettings.model_validate({}), description="Which personas are taken."
+    )
+    hub: HubSettings = Field(
+        default_factory=lambda: HubSettings.model_validate({}), description="How large the hub shall be."
     )
     dedup: DedupSettings = Field(default_factory=lambda: DedupSettings.model_validate({}), description="Deduplication.")
     synthesize: SynthesizeSettings = Field(

@@ -26,6 +26,8 @@ class StageRecord:
     waste: dict[str, int] = field(default_factory=dict)
     engine: dict[str, float] = field(default_factory=dict)
     message: str | None = None
+    through_rank: str | None = None
+    """The highest hash rank of the rows that it has dealt with; null: it has dealt with all that there were."""
     seconds: float = 0.0
     began: float = field(default_factory=time.monotonic)
     started_at: dt.datetime = field(default_factory=lambda: dt.datetime.now(dt.timezone.utc))

@@ -5,21 +5,20 @@ A stage with nothing new to it does nothing and leaves no trace.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from pathlib import Path
 
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from personalake import __version__, own_personas, personas
-from personalake.asking import infer_ask, pages_to_infer, stage_name
-from personalake.compare import compare_pages, compare_personas, known_personas
+from personalake import __version__, growth, own_personas
+from personalake.asking import stage_name
+from personalake.compare import compare_pages
 from personalake.corpus import ingest as corpus
 from personalake.corpus.files import DELTA
 from personalake.corpus.rows import Reading
 from personalake.corpus.tables import read_tables
-from personalake.dedup.sketches import page_sketches, persona_sketches
+from personalake.dedup.sketches import page_sketches
 from personalake.export import About, write_chat
 from personalake.inputs import Inputs
 from personalake.rounds import Rounds
@@ -119,51 +118,6 @@ def _rows(run: Run, inputs: Inputs, stage: str, table: Table, reading: Reading) 
     return rows
 
 
-def infer(run: Run, inputs: Inputs) -> None:
-    """Ask who stands behind each new page, and behind those whose answer had to wait."""
-    record, store = StageRecord("infer"), run.store
-    if not run.has_news("infer", "ingest") and not store.exists("pending"):
-        return
-    pages = pages_to_infer(store, run.through("infer"))
-    if pages.isEmpty():
-        return
-    prompt = personas.prompt(inputs.domains)
-    run.remember_prompts([(prompt.prompt_id, prompt.name, prompt.template, prompt.schema_json)])
-    answers, spent = run.completer.complete([infer_ask(pages, inputs)])
-    run.land_outcomes({"infer": record}, {"personas": judged_pages(answers, pages, inputs)}, spent)
-    run.close(record)
-
-
-def judged_pages(answers: DataFrame, pages: DataFrame, inputs: Inputs) -> DataFrame:
-    """What became of each of *pages*, by the *answers* to its request: outcome rows with their stage."""
-    columns = ("doc_id", "text", "title", "language", "url", "path", "licence")
-    beside = answers.join(pages.select(*columns).withColumnRenamed("doc_id", "origin_id"), "origin_id")
-    outcomes = personas.accept_personas(beside, inputs.settings.infer, inputs.domains, inputs.settings.seed)
-    return outcomes.withColumn("stage", F.lit("infer"))
-
-
-def dedup(run: Run, inputs: Inputs) -> None:
-    """Compare the new personas with each other and with the hub; keep those that repeat nobody."""
-    if not any(run.has_news("dedup", source) for source in ("infer", own_personas.STAGE)):
-        return
-    fresh, record = run.fresh("personas", "dedup"), StageRecord("dedup")
-    texts = fresh.selectExpr("persona_id AS id", "text", "quality")
-    compared = compare_personas(run, inputs, texts, known_personas(run, inputs), "dedup")
-    kept = fresh.drop("seq").join(compared.rows["duplicates"].selectExpr("id AS persona_id"), "persona_id", "left_anti")
-    run.append({"hub": kept, "sketches": hub_sketches(kept), **compared.rows}, ["dedup"])
-    if compared.told:
-        run.say(f"by vectors: {compared.told}")
-    record.message = compared.told
-    record.seconds = time.monotonic() - record.began - sum(each.seconds for each in compared.asked)
-    record.add(items=compared.total, accepted=compared.total - compared.repeats, duplicates=compared.repeats)
-    run.close(*compared.asked, record)
-
-
-def hub_sketches(kept: DataFrame) -> DataFrame:
-    """The rows of `sketches` that personas make which are kept."""
-    return persona_sketches(kept).withColumn("stage", F.lit("dedup"))
-
-
 def synthesize(run: Run, inputs: Inputs) -> None:
     """Let the personas write each task's examples until its target is met, or nobody is left to ask."""
     run.remember_prompts(
@@ -230,6 +184,7 @@ def _paid_for(run: Run, task: Task) -> int:
 
 
 WIRED: dict[str, Callable[[Run, Inputs], None]] = {
-    "ingest": ingest, "infer": infer, "dedup": dedup, "synthesize": synthesize, "export": export,
+    "ingest": ingest, "infer": growth.infer, "dedup": growth.dedup, "expand": growth.expand, "synthesize": synthesize,
+    "export": export,
 }  # fmt: skip
 """Each stage that works on the store, by its name."""

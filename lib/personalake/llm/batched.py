@@ -43,7 +43,7 @@ class Batched:
         seq: int,
     ) -> None:
         self._store, self._lease, self._landing, self._purse = store, lease, landing, purse
-        self._settings, self._endpoint, self._seq = settings, endpoint, seq
+        self._settings, self._endpoint, self.seq = settings, endpoint, seq
         self._folder = store.work / "batches"
         self.say: Callable[[str], None] = lambda _: None
         self._put_off: dict[str, str] = {}
@@ -163,7 +163,7 @@ class Batched:
         schema = ", ".join(f"{c.name} {c.type}" for c in BATCHES.columns if c.name != "seq")
         ids = ", ".join(f"'{batch.batch_id}'" for batch, _ in batches)
         frame = self._store.spark.createDataFrame([tuple(row.values()) for row in rows], schema)
-        self._store.replace("batches", frame, self._seq, where=f"batch_id IN ({ids})")
+        self._store.replace("batches", frame, self.seq, where=f"batch_id IN ({ids})")
 
 
 def _row(batch: Submitted, found: Collected | None) -> dict[str, Any]:

@@ -78,6 +78,10 @@ class Completer:
         self.progress: Callable[[Progress], None] = lambda _: None
         self._so_far = Progress((), 0)
 
+    def number(self, seq: int) -> None:
+        """Land what is to come as of round *seq*."""
+        self._seq = self._landing.seq = self._batched.seq = seq
+
     def tell(self, say: Callable[[str], None]) -> None:
         """Let *say* get lines for a person."""
         self._say = self._batched.say = say

@@ -34,7 +34,7 @@ class Landing:
     """Lands the segments of waves as run *seq*."""
 
     def __init__(self, store: Store, seq: int) -> None:
-        self._store, self._seq = store, seq
+        self._store, self.seq = store, seq
 
     def commit(self, wave: Folder, found: Sequence[Segment], *, sure: bool) -> dict[str, int]:
         """Land *found*, segments of *wave*; returns by stage what replies cost that came twice.
@@ -48,7 +48,7 @@ class Landing:
         rows, count = self._rows(wave, found), sum(segment.rows for segment in found)
         digest = hashlib.sha256("\n".join(s.path for s in found).encode()).hexdigest()[:16]
         fresh = rows if sure else self._unknown(rows, count)
-        self._store.append("completions", fresh, self._seq, txn=f"{wave.address.rsplit('/', 1)[-1]}/{digest}")
+        self._store.append("completions", fresh, self.seq, txn=f"{wave.address.rsplit('/', 1)[-1]}/{digest}")
         return self._check(self._rows(wave, found, _CHECKED), count)
 
     def _rows(self, wave: Folder, found: Sequence[Segment], columns: tuple[str, ...] = _JOURNALED) -> DataFrame:
@@ -67,7 +67,7 @@ class Landing:
         return one.join(known, "request_key", "left_anti")
 
     def _check(self, rows: DataFrame, count: int) -> dict[str, int]:
-        own = self._store.read("completions", after_seq=self._seq - 1).select(*_REPLY)
+        own = self._store.read("completions", after_seq=self.seq - 1).select(*_REPLY)
         replies_ = rows.select(*_REPLY)
         # The usual case in one pass over this run's rows, without a shuffle: each journaled reply is there, itself.
         if own.join(F.broadcast(replies_), _REPLY, "left_semi").count() == count:

@@ -14,11 +14,13 @@ from personalake import embed
 from personalake.asking import stage_name
 from personalake.inputs import Inputs
 from personalake.llm.client import Endpoint
+from personalake.personas.expand import stage_of
 from personalake.planning import arithmetic
 from personalake.planning.arithmetic import EXACT, Figure, Known, Limits, Measures, Need, Replies, weakest
 from personalake.planning.measured import OWN
 from personalake.planning.specs import Spec, specs
 from personalake.planning.standing import Asked, Standing, TaskState
+from personalake.reach import DEDUP_OF_HOP
 from personalake.settings import LlmSettings
 from personalake.synthesis.tasks import Task
 
@@ -110,7 +112,8 @@ class _Forecaster:
         keeps = made.keep("personas kept by dedup", self._share("dedup", ("items",), arithmetic.KEPT_OF_PERSONAS))
         own = self._unread("persona", arithmetic.PERSONA_BYTES, own=True).value
         new = stand.fresh_personas + brought + own
-        hub = stand.hub + new * keeps.value
+        hub, more = self._hops(stand.hub, new * keeps.value)
+        most += more
         if embed.STAGE in self._specs:
             bare = max(0, stand.hub - stand.embedded)
             asks = Figure(bare + new, keeps.basis, keeps.rows)
@@ -121,6 +124,23 @@ class _Forecaster:
             self._task(task, target, Need(max(0.0, hub - tried), max(0.0, widest - tried)))
         made.keep("prompt tokens, billed to estimated", self._ratio)
         return made
+
+    def _hops(self, hub: float, came: float) -> tuple[float, float]:
+        """The hub behind all hops, if *came* personas enter it before them; and the most that the hops may bring."""
+        settings, hub, most = self._inputs.settings.expand, hub + came, 0.0
+        widest = came
+        for hop in range(1, settings.hops + 1):
+            stage, asked = stage_of(hop), self._stand.asked.get(stage_of(hop), Asked())
+            assumed = arithmetic.PERSONAS_OF_ALLOWED * settings.fan_out
+            brings = self._made.keep(f"personas accepted, {stage}", self._share(stage, ("answered",), assumed))
+            keeps = self._share(f"{DEDUP_OF_HOP}{hop}", ("items",), arithmetic.KEPT_OF_PERSONAS)
+            need = Need(asked.requests + came, asked.requests + max(came, widest))
+            basis = Figure(need.expected, brings.basis, brings.rows)
+            self._stage(stage, asked, need, basis if came else Figure(asked.requests, EXACT, _CERTAIN))
+            came = (need.expected + asked.known) * brings.value * keeps.value
+            widest = (need.worst + asked.known) * settings.fan_out
+            hub, most = hub + came, most + widest
+        return hub, most
 
     def _share(self, stage: str, whole: Sequence[str], assumed: float, part: str = "accepted") -> Figure:
         return self._known.share(stage, part, whole, assumed)

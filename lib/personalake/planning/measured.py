@@ -119,12 +119,6 @@ def beside(store: Store) -> int:
     return int(told) + sum(Purse(store, None).lost().values())
 
 
-def through(store: Store) -> dict[str, int]:
-    """By stage, the last `seq` that it has finished with."""
-    newest = store.read("runs").groupBy("stage").agg(F.max("through_seq").alias("through")).collect()
-    return {row["stage"]: int(row["through"]) for row in newest}
-
-
 def measure(store: Store, inputs: Inputs, models: Mapping[str, Question], pilot: int | None = None) -> Measures:
     """What the store's tables tell of each stage of *models*; *pilot* is the number of pages where it is a pilot's."""
     runs = store.read("runs").groupBy("stage").agg(*(F.sum(name).alias(name) for name in _COUNTS)).collect()

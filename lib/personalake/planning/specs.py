@@ -6,12 +6,13 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from personalake import embed, personas
-from personalake.asking import stage_name
+from personalake import embed
+from personalake.asking import asker, stage_name
 from personalake.inputs import Inputs
 from personalake.llm.embeddings import embedding_request
 from personalake.llm.models import Question
 from personalake.llm.requests import request
+from personalake.personas.expand import stage_of
 from personalake.planning import arithmetic
 from personalake.planning.arithmetic import Replies
 from personalake.prompts.render import draw
@@ -41,16 +42,20 @@ class Spec:
 
 def questions(inputs: Inputs) -> dict[str, Question]:
     """By stage, what is asked of which model."""
-    schema = personas.prompt(inputs.domains).response_schema
     steps = {stage_name(task, step): inputs.question(step.role) for task, _ in inputs.tasks for step in task.steps}
     vectors = {embed.STAGE: embed.question(inputs)} if inputs.settings.dedup.asks else {}
-    return {"infer": inputs.question("infer", "personas", schema), **vectors, **steps}
+    grow = {"infer": inputs.question("infer", "personas", inputs.infer_prompt.response_schema)}
+    hop = inputs.question("expand", "personas", inputs.expand_prompt.response_schema)
+    grow |= {stage_of(n): hop for n in range(1, inputs.settings.expand.hops + 1)}
+    return {**grow, **vectors, **steps}
 
 
 def specs(inputs: Inputs) -> dict[str, Spec]:
     """The stages that pay, in their order."""
     asked = questions(inputs)
     found = [_infer(inputs, asked["infer"])]
+    hops = range(1, inputs.settings.expand.hops + 1)
+    found += [_hop(inputs, stage_of(hop), asked[stage_of(hop)]) for hop in hops]
     if embed.STAGE in asked:
         found.append(_embed(inputs, asked[embed.STAGE]))
     for task, _ in inputs.tasks:
@@ -59,7 +64,7 @@ def specs(inputs: Inputs) -> dict[str, Spec]:
 
 
 def _infer(inputs: Inputs, question: Question) -> Spec:
-    prompt, settings = personas.prompt(inputs.domains), inputs.settings.infer
+    prompt, settings = inputs.infer_prompt, inputs.settings.infer
 
     def asks(page: str) -> dict[str, Any]:
         system = {"role": "system", "content": prompt.system}
@@ -72,10 +77,20 @@ def _infer(inputs: Inputs, question: Question) -> Spec:
     )
 
 
+def _hop(inputs: Inputs, stage: str, question: Question) -> Spec:
+    def asks(text: str) -> dict[str, Any]:
+        parent = {"persona_id": "", "text": text, "language": "en"}
+        return asker(inputs).request(parent, question, inputs.expand_prompt)
+
+    output = arithmetic.TOKENS_OF_PERSONA * inputs.settings.expand.fan_out
+    longest = asks(_WIDEST * inputs.settings.accept.max_chars)
+    return _spec(inputs, stage, question, asks("x" * _PERSONA_CHARS), longest, output)
+
+
 def _embed(inputs: Inputs, question: Question) -> Spec:
     usual, longest = (
         embedding_request("", text, question)
-        for text in ("x" * _PERSONA_CHARS, _WIDEST * inputs.settings.infer.max_chars)
+        for text in ("x" * _PERSONA_CHARS, _WIDEST * inputs.settings.accept.max_chars)
     )
     return _spec(inputs, embed.STAGE, question, usual, longest, 0.0)
 
@@ -98,7 +113,7 @@ def _steps(inputs: Inputs, task: Task, asked: Mapping[str, Question]) -> Iterato
         usual, longest = (
             ("x" * round(written * arithmetic.REPLY_OF_MOST), "x" * written)
             if step.answers
-            else ("x" * _PERSONA_CHARS, _WIDEST * inputs.settings.infer.max_chars)
+            else ("x" * _PERSONA_CHARS, _WIDEST * inputs.settings.accept.max_chars)
         )
         output = question.role.max_tokens * arithmetic.REPLY_OF_MOST
         yield _spec(inputs, stage_name(task, step), question, asks(usual), asks(longest), output)

@@ -13,9 +13,11 @@ from pyspark.sql import functions as F
 from personalake.asking import (
     examples_by_state,
     examples_without,
+    expand_ask,
     infer_ask,
     next_writers,
     pages_to_infer,
+    parents_to_expand,
     refused,
     stage_name,
     steps_of,
@@ -23,8 +25,10 @@ from personalake.asking import (
 from personalake.corpus import ingest as corpus
 from personalake.corpus.files import DELTA, UNSUPPORTED
 from personalake.inputs import Inputs
-from personalake.planning.measured import Money, kind_column, kind_of, known_keys, money, through
+from personalake.personas.expand import stage_of
+from personalake.planning.measured import Money, kind_column, kind_of, known_keys, money
 from personalake.planning.overlap import NewCrawl, new_crawl
+from personalake.reach import Reach
 from personalake.store import Store
 from personalake.synthesis import synthesize as synthesis
 
@@ -83,17 +87,23 @@ def empty(inputs: Inputs, journaled_microusd: int) -> Standing:
 
 def standing(store: Store, inputs: Inputs, pilot: Store | None) -> Standing:
     """Where *store* stands; *pilot* is the store of its last pilot, which may have read pages that it hasn't."""
-    at, tasks = through(store), _task_states(store, inputs)
-    pages = pages_to_infer(store, at.get("infer", 0)).select("doc_id", "text")
+    reach, tasks, seed = Reach(store), _task_states(store, inputs), inputs.settings.seed
+    pages = pages_to_infer(store, reach, seed).select("doc_id", "text", "parts")
     more = None if pilot is None else _pilot_pages(store, pilot, inputs)
     piloted = 0 if more is None else more.count()
-    whole = pages if more is None else pages.unionByName(more)
-    parts = {"infer": infer_ask(whole, inputs).requests, **dict(_task_requests(store, inputs, tasks))}
+    whole = pages if more is None else pages.unionByName(more, allowMissingColumns=True)
+    hops = range(1, inputs.settings.expand.hops + 1)
+    parents = {hop: parents_to_expand(store, reach, hop, seed) for hop in hops}
+    parts = {
+        "infer": infer_ask(whole, inputs).requests,
+        **{stage_of(hop): expand_ask(rows, hop, inputs).requests for hop, rows in parents.items()},
+        **dict(_task_requests(store, inputs, tasks)),
+    }
     count = pages.count() + piloted + sum(target for _, target in inputs.tasks)
     return Standing(
         asked=_asked(store, parts, inputs, count),
         piloted=piloted,
-        fresh_personas=store.read("personas", after_seq=at.get("dedup", 0)).count(),
+        fresh_personas=store.read("personas", after_seq=reach.through("dedup")).count(),
         hub=store.read("hub").count(),
         embedded=_embedded(store, inputs),
         tasks=tasks,
@@ -197,7 +207,9 @@ def _asked(store: Store, parts: Mapping[str, DataFrame], inputs: Inputs, count: 
         )
         .collect()
     )
-    roles = {"infer": "infer", **{stage: step.role for stage, (_, step) in steps_of(inputs).items()}}
+    hops = range(1, inputs.settings.expand.hops + 1)
+    steps = {stage: step.role for stage, (_, step) in steps_of(inputs).items()}
+    roles = {"infer": "infer", **{stage_of(hop): "expand" for hop in hops}, **steps}
     return {
         row["stage"]: _told(row.asDict(), inputs.settings.llm.role(roles[row["stage"]]).max_tokens) for row in found
     }

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from .draw import Draw
 from .fill import fill
 from .sentences import ENGLISH, ENGLISH_MORE, OTHERS, RELATIONS
-from .themes import domain_of, theme_of
+from .themes import Theme, domain_of, theme_of
 from .words import Words, words_of
 
 MOST = 3
@@ -21,7 +21,7 @@ _FENCE = re.compile(r"^=== [0-9a-fA-F]+ ===", re.MULTILINE)
 _AT_MOST = re.compile(r"\bat most\W+(\d+|one|two|three)\W+personas?\b", re.IGNORECASE)
 _NUMBERS = {"one": 1, "two": 2, "three": 3}
 _EVIDENCE_CHARS = 160
-_ENCODER = json.JSONEncoder(ensure_ascii=False)
+ENCODER = json.JSONEncoder(ensure_ascii=False)
 _FLAWS = ("first person", "placeholder", "evidence", "contact", "empty")
 
 
@@ -45,7 +45,7 @@ def persona_reply(system: str, user: str, schema: Mapping[str, Any], variant: Dr
     limit = _limit(system, user)
     if len(words.keywords) < LEAST_KEYWORDS or variant.unit("none") < flaws / 2 or limit < 1:
         return '{"personas": []}'
-    item_schema = _item_schema(schema)
+    item_schema = item_of(schema)
     count = 1 + words.stable(99) % limit
     first_relation = words.stable(98)
     personas = []
@@ -53,9 +53,9 @@ def persona_reply(system: str, user: str, schema: Mapping[str, Any], variant: Dr
         relation = RELATIONS[(first_relation + ordinal) % len(RELATIONS)]
         persona = _persona(page, words, relation, ordinal, item_schema, variant)
         if variant.unit(f"flawed.{ordinal}") < flaws:
-            _spoil(persona, variant.pick(f"flaw.{ordinal}", _FLAWS), words)
+            spoil(persona, variant.pick(f"flaw.{ordinal}", _FLAWS), words.keywords)
         personas.append(persona)
-    return _ENCODER.encode({"personas": personas})
+    return ENCODER.encode({"personas": personas})
 
 
 def _limit(system: str, user: str) -> int:
@@ -68,7 +68,8 @@ def _limit(system: str, user: str) -> int:
     return min(_NUMBERS.get(said) or int(said), MOST)
 
 
-def _item_schema(schema: Mapping[str, Any]) -> Mapping[str, Any]:
+def item_of(schema: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return the schema of one persona of a reply."""
     listed = schema["properties"]["personas"]
     items = listed.get("items", {}) if isinstance(listed, Mapping) else {}
     while "$ref" in items:
@@ -83,10 +84,27 @@ def _persona(
     page: str, words: Words, relation: str, ordinal: int, item_schema: Mapping[str, Any], variant: Draw
 ) -> dict[str, Any]:
     stable = Draw("persona", words.stable(ordinal), ordinal)
-    theme = theme_of(words.keywords, stable)
-    code = words.language if words.language in OTHERS else "en"
-    occupation = stable.pick("occupation", theme.occupations[code])
     slots = words.slots(ordinal, 6)
+    theme = theme_of(words.keywords, stable)
+    persona = described(theme, words.language, relation, slots, ordinal, item_schema, stable, variant)
+    if "evidence" in persona:
+        persona["evidence"] = _evidence(page, variant.number(f"evidence.{ordinal}"))
+    return persona
+
+
+def described(
+    theme: Theme,
+    language: str,
+    relation: str,
+    slots: Sequence[str],
+    ordinal: int,
+    item_schema: Mapping[str, Any],
+    stable: Draw,
+    variant: Draw,
+) -> dict[str, Any]:
+    """Return a persona of *theme* whose sentence has six words in its *slots*, with what its schema asks for."""
+    code = language if language in OTHERS else "en"
+    occupation = stable.pick("occupation", theme.occupations[code])
     names = dict(zip("abcdef", slots, strict=True), who=occupation[0].upper() + occupation[1:])
     if code == "en":
         text = stable.pick("sentence", ENGLISH[relation]).format(**names)
@@ -95,7 +113,7 @@ def _persona(
     else:
         text = stable.pick("sentence", OTHERS[code]).format(**names)
     known: dict[str, Any] = {
-        "evidence": _evidence(page, variant.number(f"evidence.{ordinal}")),
+        "evidence": "",
         "relation": relation,
         "persona": text,
         "occupation": occupation.split(" ", 1)[1] if stable.unit("known") < OCCUPATION_SAID else None,
@@ -132,8 +150,9 @@ def _evidence(page: str, number: int) -> str:
     return " ".join(line.split(" ")[:MOST_EVIDENCE_WORDS]).strip()
 
 
-def _spoil(persona: dict[str, Any], flaw: str, words: Words) -> None:
-    topic = words.keywords[0]
+def spoil(persona: dict[str, Any], flaw: str, words: Sequence[str]) -> None:
+    """Plant a *flaw* that a check has to find."""
+    topic = words[0]
     if flaw == "first person":
         persona["persona"] = f"I am someone who has worked with {topic} for years, and my notes on it are well known."
     elif flaw == "placeholder":

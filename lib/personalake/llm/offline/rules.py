@@ -11,8 +11,9 @@ from typing import Any
 
 from .draw import Draw
 from .fill import json_reply
-from .personas import persona_reply
+from .personas import item_of, persona_reply
 from .problems import persona_in, problem_reply, program_reply, solution_reply
+from .relatives import relatives_reply
 from .settings import MAX_OUTPUT_TOKENS
 from .strict_schema import CANONICAL
 from .words import words_of
@@ -110,7 +111,9 @@ def _reply(question: Asked, variant: Draw, flaws: float) -> str:
     schema, system, user = question.schema, question.system, question.user
     if schema is not None:
         if "personas" in schema.get("properties", {}):
-            return persona_reply(system, user, schema, variant, flaws)
+            if "evidence" in item_of(schema).get("properties", {"evidence": {}}):
+                return persona_reply(system, user, schema, variant, flaws)
+            return relatives_reply(user, schema, variant, flaws)
         return json_reply(schema, variant, words_of(user).keywords)
     if question.json_object:
         return json.dumps({"topic": words_of(user).slots(1, 1)[0], "answer": answer_reply(user, variant)})

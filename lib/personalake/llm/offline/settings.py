@@ -46,7 +46,6 @@ def is_stand_in(model: str | None) -> bool:
     return (model or "").startswith(CHAT_MODELS)
 
 
-
 @dataclass(frozen=True)
 class Prices:
     """Micro-dollars per million tokens; a batch costs half."""

@@ -7,13 +7,16 @@ import pyarrow as pa
 import pytest
 
 from personalake.accept import arrow_schema, judge
-from personalake.personas import RELATIONS, _Rules, mark_of, prompt, shown
+from personalake.personas.asked import mark_of
+from personalake.personas.infer import Reader, parts, prompt, shown
+from personalake.personas.shape import RELATIONS
 from personalake.schemas import PERSONAS
-from personalake.settings import InferSettings
+from personalake.settings import AcceptSettings, InferSettings
 
 PAGE = "How to cast a bell\n\nThe founder packs loam around the core.  He waits two days before the bronze is poured."
 SETTINGS = InferSettings.model_validate({})
-RULES = _Rules(SETTINGS, frozenset({"crafts", "other"}), seed=0)
+ACCEPT = AcceptSettings.model_validate({})
+RULES = Reader(SETTINGS, ACCEPT, ("crafts",), seed=0)
 
 
 def _persona(**changes: Any) -> dict[str, Any]:
@@ -133,12 +136,56 @@ def test_a_page_is_cut_behind_a_sentence_and_never_made_longer() -> None:
     assert len(shown("x" * 500, 100)) == 100
 
 
+def test_a_long_page_is_asked_about_in_parts_that_leave_nothing_out_and_its_quotations_are_sought_in_their_own() -> (
+    None
+):
+    settings = InferSettings.model_validate({"long_pages": "parts", "max_page_chars": 200})
+    text = "".join(f"Sentence {number} of a page that is too long to be shown whole. " for number in range(12))
+    found = parts(text, settings)
+    assert len(found) > 3
+    assert all(len(part) <= 200 for part in found)
+    assert " ".join(" ".join(found).split()) == " ".join(text.split())
+    reader = Reader(settings, ACCEPT, ("crafts",), seed=0)
+    batch = pa.RecordBatch.from_pylist(
+        [
+            _answer(
+                _reply(_persona(evidence="Sentence 0 of a page")), text=text, sample=sample, request_key=f"k{sample}"
+            )
+            for sample in (0, 1)
+        ]
+    )
+    rows = next(judge([batch], reader.read, arrow_schema(PERSONAS))).to_pylist()
+    assert [(row["kind"], row["reason"]) for row in rows] == [
+        ("accepted", None),
+        ("item_reject", "evidence_not_in_page"),
+    ]
+
+
+def test_further_attributes_are_asked_for_and_kept_and_only_with_values_that_are_allowed() -> None:
+    asked = {
+        "tools": {"description": "what they work with"},
+        "shift": {"description": "when", "values": ["day", "night"]},
+    }
+    settings = InferSettings.model_validate({"attributes": asked})
+    made = prompt(settings, ("crafts",))
+    assert made.response_schema is not None
+    item = made.response_schema["properties"]["personas"]["items"]
+    assert item["properties"]["shift"]["enum"] == ["day", "night", None]
+    reader = Reader(settings, ACCEPT, ("crafts",), seed=0)
+    replies = [_reply(_persona(tools=" a rammer ", shift=shift)) for shift in ("night", "noon", None)]
+    batch = pa.RecordBatch.from_pylist([_answer(reply) for reply in replies])
+    rows = next(judge([batch], reader.read, arrow_schema(PERSONAS))).to_pylist()
+    assert [row["reason"] for row in rows] == [None, "schema", None]
+    assert dict(rows[0]["item"]["attributes"]) == {"tools": "a rammer", "shift": "night"}
+    assert dict(rows[2]["item"]["attributes"]) == {"tools": "a rammer"}
+
+
 def test_the_mark_around_a_page_differs_by_page_and_seed() -> None:
     assert len({mark_of("a", 0), mark_of("b", 0), mark_of("a", 1)}) == 3
 
 
 def test_the_schema_of_the_reply_is_closed_and_its_prompt_changes_with_it() -> None:
-    one, other = prompt(("crafts",)), prompt(("crafts", "music"))
+    one, other = prompt(SETTINGS, ("crafts",)), prompt(SETTINGS, ("crafts", "music"))
     assert one.response_schema is not None
     item = one.response_schema["properties"]["personas"]["items"]
     assert item["additionalProperties"] is False

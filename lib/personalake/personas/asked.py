@@ -1,0 +1,49 @@
+"""What both kinds of requests for personas say and get alike: the fence around what is data, and the reply's list."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from personalake.accept import Refusal
+from personalake.llm.structured import read_json
+from personalake.prompts.render import language_name
+from personalake.settings import AttributeSettings
+
+_SHORT_RAW = 2_000
+
+
+def mark_of(origin_id: str, seed: int) -> str:
+    """The mark of the fence around a page or persona: 24 hex digits that its text can't know."""
+    return hashlib.sha256(f"fence\x1f{seed}\x1f{origin_id}".encode()).hexdigest()[:24]
+
+
+def describe(attributes: Mapping[str, AttributeSettings]) -> str:
+    """The further attributes, as a prompt says what each is; begins with a space, empty without any."""
+    said = []
+    for name, asked in attributes.items():
+        values = f" ({', '.join(asked.values)})" if asked.values else ""
+        said.append(f'"{name}": {asked.description.rstrip(".")}{values}.')
+    return "".join(f" {each}" for each in said)
+
+
+def language_of(code: str | None) -> str:
+    """A language as a prompt names it."""
+    return language_name(code or "en")
+
+
+def found_personas(reply: str) -> list[Any] | Refusal:
+    """The list of personas in a reply, or why there is none."""
+    try:
+        parsed = read_json(reply)
+    except ValueError as error:
+        return Refusal("invalid_json", str(error), reply[:_SHORT_RAW])
+    found = parsed.get("personas") if isinstance(parsed, dict) else None
+    return found if isinstance(found, list) else Refusal("schema", "no list `personas`", reply[:_SHORT_RAW])
+
+
+def raw_of(item: Any) -> str:  # noqa: ANN401 (JSON)
+    """A persona as the reply has it, shortened: what `rejects` keeps of it."""
+    return json.dumps(item, ensure_ascii=False)[:_SHORT_RAW]

@@ -1,0 +1,189 @@
+"""Persona-to-persona: the requests that a persona asks for, and the personas that are accepted from the replies.
+
+Source: arXiv 2406.20094, section 2.2 (who is in close relation to the persona; up to six hops, as six degrees of
+separation join anybody with anybody).
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+
+from personalake.accept import Reading, Refusal, content_id, outcomes
+from personalake.llm.models import Question
+from personalake.llm.requests import REQUESTS, REQUESTS_DDL, request
+from personalake.personas.acceptance import Acceptance, Shown, folded
+from personalake.personas.asked import describe, found_personas, language_of, mark_of, raw_of
+from personalake.personas.shape import Shape
+from personalake.prompts import Prompt, shipped
+from personalake.prompts.render import messages
+from personalake.schemas import PERSONAS
+from personalake.settings import FAMILIAR, AcceptSettings, ExpandSettings, InferSettings
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame
+
+_WORDS = dict(
+    zip(
+        FAMILIAR,
+        (
+            "a member of the person's family, of another generation or household",
+            "somebody who works with the person, above, below or beside them, in another role",
+            "somebody whom the person serves, or who serves the person, by their work",
+            "a rival, critic or opponent of the person",
+            "anybody else in close relation to the person",
+        ),
+        strict=True,
+    )
+)
+_KNOWN = {
+    "persona": ("text", "mark"),
+    "limits": ("personas", "relations", "attributes", "keys"),
+    "language": ("said",),
+}
+"""What a prompt may name."""
+HOPS = "expand."
+"""What the names of the hops' stages begin with."""
+_NEEDED = (("persona", "text"), ("persona", "mark"), ("limits", "relations"))
+PARENT = ("persona_id", "text", "language", "occupation", "age_band", "root_doc_id", "hop", "url", "source", "licence")
+"""The columns of a persona that its descendants are asked and judged by."""
+
+
+def stage_of(hop: int) -> str:
+    """The name of a hop in `runs`, `rejects` and `completions`."""
+    return f"{HOPS}{hop}"
+
+
+def hop_of(stage: str) -> int:
+    """The hop that bears this name; 0 for the personas of pages."""
+    return int(stage.removeprefix(HOPS)) if stage.startswith(HOPS) else 0
+
+
+def shape(settings: ExpandSettings, infer: InferSettings, domains: tuple[str, ...]) -> Shape:
+    """What a persona of a persona looks like in a reply."""
+    return Shape(domains, tuple(settings.relations), infer.attributes, quotes=False)
+
+
+def prompt(settings: ExpandSettings, infer: InferSettings, domains: tuple[str, ...]) -> Prompt:
+    """The expand prompt with the schema of its reply; raises :class:`InputError` for a file that can't be used."""
+    return shipped("expand", shape(settings, infer, domains).schema, settings.prompt, _KNOWN, _NEEDED)
+
+
+def drawn(parent_id: str, settings: ExpandSettings, seed: int) -> list[str]:
+    """The relations that a persona is asked for: `fan_out` of them in the order of a hash, again from the first."""
+
+    def ticket(relation: str) -> bytes:
+        return hashlib.sha256(f"relation\x1f{seed}\x1f{parent_id}\x1f{relation}".encode()).digest()
+
+    order = sorted(settings.relations, key=ticket)
+    return [order[number % len(order)] for number in range(settings.fan_out)]
+
+
+class Asker:
+    """Makes the requests of a hop and reads their replies. It travels to the workers."""
+
+    def __init__(
+        self,
+        settings: ExpandSettings,
+        infer: InferSettings,
+        accept: AcceptSettings,
+        domains: tuple[str, ...],
+        seed: int,
+    ) -> None:
+        self._settings, self._infer, self._seed = settings, infer, seed
+        self._shape, self._acceptance = shape(settings, infer, domains), Acceptance(accept)
+        self._words = settings.relations if isinstance(settings.relations, dict) else _WORDS
+
+    def requests(self, parents: DataFrame, question: Question, prompt: Prompt) -> DataFrame:
+        """One request a persona: the columns of :data:`PARENT` in, the engine's request columns out."""
+
+        def body(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+            for batch in batches:
+                rows = [self.request(parent, question, prompt) for parent in batch.to_pylist()]
+                yield pa.RecordBatch.from_pylist(rows, schema=REQUESTS)
+
+        return parents.select(*PARENT).mapInArrow(body, REQUESTS_DDL)
+
+    def request(self, parent: Mapping[str, Any], question: Question, prompt: Prompt) -> dict[str, Any]:
+        """The request that *parent* asks for: a row of the engine's requests."""
+        parent_id = parent["persona_id"]
+        relations = drawn(parent_id, self._settings, self._seed)
+        listed = [f"{n}. {relation}: {self._words[relation]}" for n, relation in enumerate(relations, 1)]
+        values = {
+            "persona": {"mark": mark_of(parent_id, self._seed), "text": parent["text"]},
+            "limits": {
+                "personas": str(self._settings.fan_out),
+                "relations": "\n".join(listed),
+                "attributes": describe(self._infer.attributes),
+                "keys": self._shape.keys,
+            },
+            "language": {"said": language_of(self._language(parent))},
+        }
+        return request(question, messages(prompt, values), parent_id, prompt.prompt_id)
+
+    def _language(self, parent: Mapping[str, Any]) -> str | None:
+        return self._infer.language or parent["language"]
+
+    def accept(self, answers: DataFrame) -> DataFrame:
+        """Judge the replies: answers (requests, completions and the parent's columns) in, outcome rows out."""
+        return outcomes(answers, self.read, PERSONAS)
+
+    def read(self, answer: Mapping[str, Any]) -> Reading:
+        """Read one reply into personas and refusals."""
+        found = found_personas(answer["reply"])
+        if isinstance(found, Refusal):
+            return Reading(found)
+        parent_id = answer["origin_id"]
+        seen = Shown(answer["text"], mark_of(parent_id, self._seed), self._language(answer))
+        wanted = tuple(drawn(parent_id, self._settings, self._seed))
+        return Reading(items=[(i, self._one(i, item, answer, seen, wanted)) for i, item in enumerate(found)])
+
+    def _one(
+        self,
+        ordinal: int,
+        item: Any,  # noqa: ANN401 (JSON)
+        answer: Mapping[str, Any],
+        seen: Shown,
+        wanted: tuple[str, ...],
+    ) -> dict[str, Any] | Refusal:
+        raw = raw_of(item)
+        if ordinal >= self._settings.fan_out:
+            return Refusal("surplus", f"more than {self._settings.fan_out} personas", raw)
+        wrong = self._shape.wrong(item, wanted)
+        if wrong:
+            return Refusal("schema", wrong, raw)
+        text = " ".join(item["persona"].split())
+        reason = self._acceptance.reason(text, item["persona"], seen)
+        if reason is None and _same(item, answer):
+            reason = "same_as_parent"
+        return Refusal(reason, None, raw) if reason else self._row(ordinal, text, item, answer, seen)
+
+    def _row(
+        self, ordinal: int, text: str, item: Mapping[str, Any], answer: Mapping[str, Any], seen: Shown
+    ) -> dict[str, Any]:
+        parent_id = answer["origin_id"]
+        return {
+            "persona_id": content_id(parent_id, answer["request_key"], ordinal),
+            **self._shape.row(text, item),
+            "language": seen.language,
+            "parent_id": parent_id,
+            "root_doc_id": answer["root_doc_id"],
+            "hop": answer["hop"] + 1,
+            "ordinal": ordinal,
+            "request_key": answer["request_key"],
+            "prompt_id": answer["prompt_id"],
+            "model": answer["model"],
+            "url": answer["url"],
+            "source": answer["source"],
+            "licence": answer["licence"],
+        }
+
+
+def _same(item: Mapping[str, Any], parent: Mapping[str, Any]) -> bool:
+    """Whether a persona has its parent's occupation, and no other age: the prompt asks for one that differs."""
+    mine, own = folded(item["occupation"] or ""), folded(parent["occupation"] or "")
+    ages = {item["age_band"], parent["age_band"]} - {None}
+    return bool(mine) and mine == own and len(ages) < 2  # noqa: PLR2004 (two ages differ)

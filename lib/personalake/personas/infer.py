@@ -1,0 +1,187 @@
+"""Text-to-persona: the requests that a page asks for, and the personas that are accepted from the replies.
+
+Source: arXiv 2406.20094, section 2.1 (who is likely to write, read, like or dislike the text).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+
+from personalake.accept import Reading, Refusal, content_id, outcomes
+from personalake.llm.models import Question
+from personalake.llm.requests import REQUESTS, REQUESTS_DDL, request
+from personalake.personas.acceptance import Acceptance, Shown, folded
+from personalake.personas.asked import describe, found_personas, language_of, mark_of, raw_of
+from personalake.personas.shape import Shape
+from personalake.prompts import Prompt, shipped
+from personalake.prompts.render import messages
+from personalake.schemas import PERSONAS
+from personalake.settings import AcceptSettings, InferSettings
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame
+
+_DETAIL = {
+    "fine": "Be as specific as the text allows: the field within the field, the situation, the aim.",
+    "coarse": "Keep it general: the occupation or role, without the particulars of this text.",
+}
+_KNOWN = {
+    "page": ("text", "mark"),
+    "limits": ("personas", "relations", "detail", "attributes", "keys"),
+    "language": ("said",),
+}
+"""What a prompt may name."""
+_NEEDED = (("page", "text"), ("page", "mark"))
+
+
+def shape(settings: InferSettings, domains: tuple[str, ...]) -> Shape:
+    """What a persona of a page looks like in a reply."""
+    return Shape(domains, tuple(settings.relations), settings.attributes)
+
+
+def prompt(settings: InferSettings, domains: tuple[str, ...]) -> Prompt:
+    """The infer prompt with the schema of its reply; raises :class:`InputError` for a file that can't be used."""
+    return shipped("infer", shape(settings, domains).schema, settings.prompt, _KNOWN, _NEEDED)
+
+
+def infer_requests(
+    documents: DataFrame, question: Question, prompt: Prompt, settings: InferSettings, shape: Shape, seed: int
+) -> DataFrame:
+    """One request a page, or a part of one: (doc_id, text) in, the engine's request columns out.
+
+    Where the pages have a column `parts`, only these numbers are asked about; null: all.
+    """
+    columns = ["doc_id", "text", *(["parts"] if "parts" in documents.columns else [])]
+
+    def body(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        for batch in batches:
+            pages = batch.to_pylist()
+            rows = [row for page in pages for row in _requests(page, question, prompt, settings, shape, seed)]
+            yield pa.RecordBatch.from_pylist(rows, schema=REQUESTS)
+
+    return documents.select(*columns).mapInArrow(body, REQUESTS_DDL)
+
+
+def _requests(
+    page: Mapping[str, Any], question: Question, prompt: Prompt, settings: InferSettings, shape: Shape, seed: int
+) -> Iterator[dict[str, Any]]:
+    doc_id, wanted = page["doc_id"], page.get("parts")
+    for number, part in enumerate(parts(page["text"], settings)):
+        if wanted is not None and number not in wanted:
+            continue
+        mark = mark_of(doc_id, seed)
+        values = {
+            "page": {"mark": mark, "text": part},
+            "limits": {
+                "personas": str(settings.personas_per_page),
+                "relations": " or ".join(f"{relation} it" for relation in settings.relations),
+                "detail": _DETAIL[settings.granularity],
+                "attributes": describe(settings.attributes),
+                "keys": shape.keys,
+            },
+            "language": {"said": language_of(settings.language) if settings.language else "the language of the page"},
+        }
+        yield request(question, messages(prompt, values), doc_id, prompt.prompt_id, number)
+
+
+def parts(text: str, settings: InferSettings) -> list[str]:
+    """What is shown of a page: its beginning, or one part after the other, each at most `max_page_chars`."""
+    first, most = shown(text, settings.max_page_chars), settings.max_page_chars
+    found = [first]
+    rest = text[len(first) :].strip() if settings.long_pages == "parts" else ""
+    while rest:
+        part = shown(rest, most)
+        found.append(part)
+        rest = rest[len(part) :].strip()
+    return found
+
+
+_SENTENCE_END = re.compile(r"[.!?…。！？।۔](?=\s|$|[^\w\s])|\n")
+
+
+def shown(text: str, most: int) -> str:
+    """The beginning of a page: at most *most* characters, cut behind a sentence or line.
+
+    Where no sentence ends in the second half of that, it is cut at a space, else at the limit.
+    """
+    if len(text) <= most:
+        return text
+    head = text[:most]
+    ends = [match.end() for match in _SENTENCE_END.finditer(head, most // 2)]
+    if ends:
+        return head[: ends[-1]].rstrip()
+    space = head.rfind(" ", most // 2)
+    return head[:space] if space > 0 else head
+
+
+def accept_personas(
+    answers: DataFrame, settings: InferSettings, accept: AcceptSettings, domains: tuple[str, ...], seed: int
+) -> DataFrame:
+    """Judge the replies: answers (requests, completions and the document's columns) in, outcome rows out."""
+    return outcomes(answers, Reader(settings, accept, domains, seed).read, PERSONAS)
+
+
+class Reader:
+    """Reads a reply about a page into personas and refusals. It travels to the workers."""
+
+    def __init__(self, settings: InferSettings, accept: AcceptSettings, domains: tuple[str, ...], seed: int) -> None:
+        self._settings, self._seed = settings, seed
+        self._shape, self._acceptance = shape(settings, domains), Acceptance(accept)
+
+    def read(self, answer: Mapping[str, Any]) -> Reading:
+        """Read one reply."""
+        found = found_personas(answer["reply"])
+        if isinstance(found, Refusal):
+            return Reading(found)
+        seen = Shown(
+            parts(answer["text"], self._settings)[answer["sample"]],
+            mark_of(answer["origin_id"], self._seed),
+            self._settings.language or answer["language"],
+            answer["title"] or "",
+        )
+        page = folded(seen.text)
+        return Reading(items=[(i, self._one(i, item, answer, seen, page)) for i, item in enumerate(found)])
+
+    def _one(
+        self,
+        ordinal: int,
+        item: Any,  # noqa: ANN401 (JSON)
+        answer: Mapping[str, Any],
+        seen: Shown,
+        page: str,
+    ) -> dict[str, Any] | Refusal:
+        raw = raw_of(item)
+        if ordinal >= self._settings.personas_per_page:
+            return Refusal("surplus", f"more than {self._settings.personas_per_page} personas", raw)
+        wrong = self._shape.wrong(item)
+        if wrong:
+            return Refusal("schema", wrong, raw)
+        text, evidence = " ".join(item["persona"].split()), folded(item["evidence"])
+        reason = self._acceptance.reason(text, item["persona"], seen)
+        if reason is None and (not evidence or evidence not in page):
+            reason = "evidence_not_in_page"
+        return Refusal(reason, None, raw) if reason else self._row(ordinal, text, item, answer, seen)
+
+    def _row(
+        self, ordinal: int, text: str, item: Mapping[str, Any], answer: Mapping[str, Any], seen: Shown
+    ) -> dict[str, Any]:
+        doc_id = answer["origin_id"]
+        return {
+            "persona_id": content_id(doc_id, answer["request_key"], ordinal),
+            **self._shape.row(text, item),
+            "language": seen.language,
+            "doc_id": doc_id,
+            "root_doc_id": doc_id,
+            "hop": 0,
+            "ordinal": ordinal,
+            "request_key": answer["request_key"],
+            "prompt_id": answer["prompt_id"],
+            "model": answer["model"],
+            "url": answer["url"],
+            "source": answer["path"],
+            "licence": answer["licence"],
+        }
