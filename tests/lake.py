@@ -32,7 +32,10 @@ _PAGES = [f"corpus.paths=['{CORPUS}']", "corpus.licence=CC0-1.0"]
 
 WHOLE = [*_PAGES, "synthesize.tasks=[{task: math, target: 5}, {task: instruction, target: 5}]"]
 
-SMALL = [f"corpus.paths=['{CORPUS / 'pages.jsonl'}']", "synthesize.tasks=[{task: math, target: 3}]", "llm.tasks=1"]
+SMALL = [
+    f"corpus.paths=['{CORPUS / 'pages.jsonl'}']", "synthesize.tasks=[{task: math, target: 3}]", "llm.tasks=1",
+    "expand.hops=0",
+]  # fmt: skip
 
 
 def strict(folder: Path, **checks: str) -> list[str]:

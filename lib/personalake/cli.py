@@ -27,10 +27,11 @@ budget); 4 another run works on this store; 130 interrupted, run it again; 1 any
 _COMMANDS = {
     "plan": "say what the next run would ask, cost and take; sends nothing",
     "pilot": "do all stages on a sample of pages, so that `plan` knows their figures (pays)",
-    "run": "all stages: ingest, infer, dedup, synthesize, export, report",
+    "run": "all stages: ingest, infer, dedup, expand, synthesize, export, report",
     "ingest": "read new corpus files into documents, and your own personas",
     "infer": "ask who stands behind each new page (pays)",
     "dedup": "keep the personas that repeat nobody",
+    "expand": "ask who is in close relation to the hub's personas, hop by hop (pays)",
     "synthesize": "let the personas write the tasks' examples (pays)",
     "export": "write the examples as files to train on",
     "report": "write the HTML report",

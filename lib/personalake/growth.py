@@ -20,6 +20,7 @@ from personalake.asking import asker, expand_ask, infer_ask, pages_to_infer, par
 from personalake.compare import compare_personas, known_personas
 from personalake.dedup.sketches import persona_sketches
 from personalake.inputs import Inputs
+from personalake.judging import judge_personas, without_low
 from personalake.llm.complete import Ask
 from personalake.personas import infer as of_pages
 from personalake.personas.expand import HOPS, PARENT, hop_of, stage_of
@@ -72,16 +73,23 @@ def dedup(run: Run, inputs: Inputs) -> None:
 
 def _keep(run: Run, inputs: Inputs, stage: str) -> int:
     """Let the personas into the hub that no dedup has seen and that repeat nobody; returns how many these are."""
-    fresh, record = run.fresh("personas", "dedup"), StageRecord(stage)
+    every = run.fresh("personas", "dedup")
+    judge_personas(run, inputs, every)
+    record = StageRecord(stage)
+    fresh, low = without_low(run.store, inputs, every)
     texts = fresh.selectExpr("persona_id AS id", "text", "quality")
     compared = compare_personas(run, inputs, texts, known_personas(run, inputs), stage)
     kept = fresh.drop("seq").join(compared.rows["duplicates"].selectExpr("id AS persona_id"), "persona_id", "left_anti")
-    run.append({"hub": kept, "sketches": hub_sketches(kept), **compared.rows}, ["dedup"])
+    made, refused = {"hub": kept, "sketches": hub_sketches(kept), **compared.rows}, 0
+    if low is not None and (refused := low.count()):
+        made["rejects"] = low
+    run.append(made, ["dedup"])
     if compared.told:
         run.say(f"by vectors: {compared.told}")
     record.message = compared.told
     record.seconds = time.monotonic() - record.began - sum(each.seconds for each in compared.asked)
-    record.add(items=compared.total, accepted=compared.total - compared.repeats, duplicates=compared.repeats)
+    record.add(items=compared.total + refused, accepted=compared.total - compared.repeats)
+    record.add(duplicates=compared.repeats, item_rejects=refused)
     run.close(*compared.asked, record)
     return compared.total - compared.repeats
 

@@ -1,7 +1,7 @@
 """A run from its lease to its last row: endpoint, session, store, the stages in their order, the report.
 
-ingest → infer → dedup → synthesize (each task: write, answer) → export → report. Where no stage has anything new, the
-run's own row is the only commit.
+ingest → infer → dedup → expand (each hop: ask, compare) → synthesize (each task: write, answer) → export → report.
+Where no stage has anything new, the run's own row is the only commit.
 """
 
 from __future__ import annotations
@@ -61,8 +61,9 @@ def execute(
     settings, began = inputs.settings, time.monotonic()
     check_payable(settings, spark)
     work = Folder(absolute(settings.store.work_path))
-    asks_vectors = settings.dedup.asks and ("dedup" in stages or "expand" in stages or prepare is not None)
-    pays = asks_vectors or any(stage in stages for stage in ("infer", "expand", "synthesize"))
+    compares = "dedup" in stages or "expand" in stages or prepare is not None
+    asks = settings.dedup.asks or settings.accept.judge is not None
+    pays = (asks and compares) or any(stage in stages for stage in ("infer", "expand", "synthesize"))
     command = command or ("run" if stages == STAGES else " ".join(stages))
     with ExitStack() as stack:
         lease = stack.enter_context(Lease(work, f"personalake {command}"))

@@ -10,6 +10,7 @@ import functools
 from collections.abc import Callable
 
 from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
 
 from personalake import amend
 from personalake.amend import Change, Prepared
@@ -17,6 +18,7 @@ from personalake.compare import REBUILDS, Known, compare_personas, persona_famil
 from personalake.errors import InputError
 from personalake.growth import hub_sketches
 from personalake.inputs import Inputs
+from personalake.judging import LOW, without_low
 from personalake.llm.progress import Progress
 from personalake.pipeline import execute
 from personalake.runs import Run
@@ -47,7 +49,7 @@ def rebuild(
 def prepare(run: Run, *, inputs: Inputs) -> Prepared:
     """Compare, write down what changes, change it; no stage has to run."""
     store, family, through = run.store, persona_family(run.store, inputs.settings), run.through("dedup")
-    personas = store.read("personas")
+    personas, low = without_low(store, inputs, store.read("personas"))
     texts = personas.selectExpr("persona_id AS id", "text", "quality")
     found = compare_personas(run, inputs, texts, Known(), "rebuild", REBUILDS)
     if not found.total:
@@ -57,11 +59,13 @@ def prepare(run: Run, *, inputs: Inputs) -> Prepared:
     changes = [*_of_hub(run, personas, made["duplicates"]), *_of_duplicates(run, made["duplicates"])]
     changes += [*_of_keys(run, made["hub_keys"]), *_of_vectors(run, made.get("hub_vectors"))]
     changes += _of_sketches(run, personas, made["duplicates"])
+    refused, of_judge = _of_judge(run, low)
+    changes += of_judge
     # What a run that was cut off has landed is in no count yet.
     before, new = store.read("hub", until_seq=through).count() if through else 0, run.fresh("personas", "dedup").count()
     kept = found.total - found.repeats
     record = StageRecord("dedup")
-    record.add(items=new, accepted=kept - before, duplicates=new - (kept - before))
+    record.add(items=new, accepted=kept - before, item_rejects=refused, duplicates=new - refused - (kept - before))
     amend.plan(run, "dedup --rebuild", changes, {"dedup": record}, {"dedup": run.seq})
     amend.carry_out(run, own=True)
     told = {"personas": found.total, "hub_before": before, "hub": kept, "family": family.name}
@@ -79,6 +83,17 @@ def _of_hub(run: Run, personas: DataFrame, duplicates: DataFrame) -> list[Change
         Change("hub", "delete", hub.join(dropped, "persona_id", "left_semi")),
         Change("hub", "append", stays.join(hub, "persona_id", "left_anti")),
     ]
+
+
+def _of_judge(run: Run, low: DataFrame | None) -> tuple[int, list[Change]]:
+    """How many more personas than before are refused for their score, and which refusals come and go."""
+    before = run.store.read("rejects").where(F.col("reason") == LOW).drop("seq")
+    now = before.limit(0) if low is None else low
+    changes = [
+        Change("rejects", "delete", before.join(now, "reject_id", "left_anti").select("reject_id")),
+        Change("rejects", "append", now.join(before, "reject_id", "left_anti")),
+    ]
+    return now.count() - before.count(), changes
 
 
 def _of_duplicates(run: Run, duplicates: DataFrame) -> list[Change]:

@@ -413,11 +413,23 @@ class ExpandSettings(_Group):
         return given
 
 
+class JudgeSettings(_Group):
+    """A model that scores each new persona from 1 to 5 (role `judge`); the scores are in `verdicts`."""
+
+    min_score: int = Field(3, ge=1, le=5, description="A persona with a lower score stays out (`judged_low`).")
+    prompt: str | None = Field(
+        None, min_length=1, description="File with a prompt of your own (`system`, `user`); null: the package's."
+    )
+
+
 class AcceptSettings(_Group):
     """Which personas are taken, of pages and of other personas."""
 
     min_chars: int = Field(30, ge=1, description="A shorter persona is refused (`too_short`).")
     max_chars: int = Field(600, ge=30, description="A longer persona is refused (`too_long`).")
+    judge: JudgeSettings | None = Field(
+        None, description="Have a model score each new persona that a model wrote (pays); null: nobody does."
+    )
 
 
 class HubSettings(_Group):

@@ -14,6 +14,7 @@ ASSUMED, EXACT = "assumed", "exact"
 # What the bundled pages bring with the embedded endpoint (`make run`), where nothing better is known.
 PERSONAS_OF_ALLOWED = 0.64  # accepted personas a page, of the `personas_per_page` that it may bring
 TOKENS_OF_PERSONA = 72  # of a reply, for each persona that the page may bring
+TOKENS_OF_VERDICT = 30  # of a judge's reply: at most 20 words, and a number
 KEPT_OF_PERSONAS = 0.98  # by dedup; a crawl of one site keeps fewer
 ACCEPTED_OF_ASKED = 0.95  # of a task's step
 # The stand-ins' texts are shorter than a model's, so a step's reply is taken for half of what it may be.

@@ -15,6 +15,7 @@ from personalake.asking import stage_name
 from personalake.inputs import Inputs
 from personalake.llm.client import Endpoint
 from personalake.personas.expand import stage_of
+from personalake.personas.judge import CHECK
 from personalake.planning import arithmetic
 from personalake.planning.arithmetic import EXACT, Figure, Known, Limits, Measures, Need, Replies, weakest
 from personalake.planning.measured import OWN
@@ -107,16 +108,23 @@ class _Forecaster:
         requests = Figure(asked.requests + unread.value, unread.basis, unread.rows)
         if not unread.value:
             requests = Figure(asked.requests, EXACT, _CERTAIN)
-        self._stage("infer", asked, Need(requests.value, requests.value), requests)
-        brought, most = self._personas(asked.known + requests.value)
+        of_page = self._of_page()
         keeps = made.keep("personas kept by dedup", self._share("dedup", ("items",), arithmetic.KEPT_OF_PERSONAS))
         own = self._unread("persona", arithmetic.PERSONA_BYTES, own=True).value
+        before = stand.hub + (stand.fresh_personas + own) * keeps.value
+        wanted = self._wanted(requests, before, of_page * keeps.value)
+        self._stage("infer", asked, Need(wanted.value, requests.value), wanted)
+        brought, most = self._personas(asked.known + wanted.value, of_page)
         new = stand.fresh_personas + brought + own
-        hub, more = self._hops(stand.hub, new * keeps.value)
+        hub, expanded, more = self._hops(stand.hub, new * keeps.value)
         most += more
+        if CHECK in self._specs:
+            written = stand.fresh_personas + brought + expanded
+            told = Figure(written, keeps.basis, keeps.rows)
+            self._stage(CHECK, Asked(), Need(written, stand.fresh_personas + most), told)
         if embed.STAGE in self._specs:
             bare = max(0, stand.hub - stand.embedded)
-            asks = Figure(bare + new, keeps.basis, keeps.rows)
+            asks = Figure(bare + new + expanded, keeps.basis, keeps.rows)
             self._stage(embed.STAGE, Asked(), Need(asks.value, bare + stand.fresh_personas + most + own), asks)
         for task, target in self._inputs.tasks:
             tried = stand.tasks.get(task.task, TaskState()).tried
@@ -125,22 +133,25 @@ class _Forecaster:
         made.keep("prompt tokens, billed to estimated", self._ratio)
         return made
 
-    def _hops(self, hub: float, came: float) -> tuple[float, float]:
-        """The hub behind all hops, if *came* personas enter it before them; and the most that the hops may bring."""
-        settings, hub, most = self._inputs.settings.expand, hub + came, 0.0
-        widest = came
+    def _hops(self, hub: float, came: float) -> tuple[float, float, float]:
+        """The hub behind all hops, if *came* personas enter it before; what the hops bring, and may bring at most."""
+        settings, hub, widest = self._inputs.settings.expand, hub + came, came
+        most = brought = 0.0
         for hop in range(1, settings.hops + 1):
             stage, asked = stage_of(hop), self._stand.asked.get(stage_of(hop), Asked())
             assumed = arithmetic.PERSONAS_OF_ALLOWED * settings.fan_out
             brings = self._made.keep(f"personas accepted, {stage}", self._share(stage, ("answered",), assumed))
             keeps = self._share(f"{DEDUP_OF_HOP}{hop}", ("items",), arithmetic.KEPT_OF_PERSONAS)
-            need = Need(asked.requests + came, asked.requests + max(came, widest))
+            each = brings.value * keeps.value
+            wanted = min(asked.requests + came, self._lacking(hub) / each if each else math.inf)
+            need = Need(wanted, asked.requests + max(came, widest))
             basis = Figure(need.expected, brings.basis, brings.rows)
             self._stage(stage, asked, need, basis if came else Figure(asked.requests, EXACT, _CERTAIN))
-            came = (need.expected + asked.known) * brings.value * keeps.value
+            made = (need.expected + asked.known) * brings.value
+            came, brought = made * keeps.value, brought + made
             widest = (need.worst + asked.known) * settings.fan_out
             hub, most = hub + came, most + widest
-        return hub, most
+        return hub, brought, most
 
     def _share(self, stage: str, whole: Sequence[str], assumed: float, part: str = "accepted") -> Figure:
         return self._known.share(stage, part, whole, assumed)
@@ -171,13 +182,30 @@ class _Forecaster:
                 found, basis = found + size / each.value, weakest(basis, each)
         return Figure(found, basis.basis, basis.rows)
 
-    def _personas(self, pages: float) -> tuple[float, float]:
-        """The personas that so many pages bring, expected and at most, and what one costs."""
-        allowed, made = self._inputs.settings.infer.personas_per_page, self._made
+    def _of_page(self) -> float:
+        """The personas that a page brings."""
+        made, assumed = self._made, arithmetic.PERSONAS_OF_ALLOWED * self._inputs.settings.infer.personas_per_page
         answers = made.keep("pages answered", self._share("infer", ("answered", "rejected"), 1.0, "answered"))
-        assumed = arithmetic.PERSONAS_OF_ALLOWED * allowed
         yields = made.keep("personas accepted an answered page", self._share("infer", ("answered",), assumed))
-        of_page, each = answers.value * yields.value, made.stages[0].each
+        return answers.value * yields.value
+
+    def _lacking(self, hub: float) -> float:
+        """How many personas the target lacks beside so many."""
+        target = self._inputs.settings.hub.target
+        return math.inf if target is None else max(0.0, target - hub)
+
+    def _wanted(self, pages: Figure, hub: float, each: float) -> Figure:
+        """So many of *pages* are asked about: all, or what the target takes beside a *hub* of this size."""
+        lacking = self._lacking(hub)
+        if not each or lacking / each >= pages.value:
+            return pages
+        self._made.notes.append(f"hub.target: at worst all {pages.value:,.0f} pages are asked about")
+        return Figure(lacking / each, pages.basis, pages.rows)
+
+    def _personas(self, pages: float, of_page: float) -> tuple[float, float]:
+        """The personas that so many pages bring, expected and at most; and what one costs."""
+        allowed, made = self._inputs.settings.infer.personas_per_page, self._made
+        each = made.stages[0].each
         cost = None if each is None or not of_page else each / of_page
         made.accepted.append(("persona", pages * of_page, cost))
         return pages * of_page, pages * allowed

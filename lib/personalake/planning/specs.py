@@ -6,13 +6,15 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from personalake import embed
+from personalake import embed, judging
 from personalake.asking import asker, stage_name
 from personalake.inputs import Inputs
 from personalake.llm.embeddings import embedding_request
 from personalake.llm.models import Question
 from personalake.llm.requests import request
+from personalake.personas import judge
 from personalake.personas.expand import stage_of
+from personalake.personas.judge import CHECK
 from personalake.planning import arithmetic
 from personalake.planning.arithmetic import Replies
 from personalake.prompts.render import draw
@@ -47,6 +49,8 @@ def questions(inputs: Inputs) -> dict[str, Question]:
     grow = {"infer": inputs.question("infer", "personas", inputs.infer_prompt.response_schema)}
     hop = inputs.question("expand", "personas", inputs.expand_prompt.response_schema)
     grow |= {stage_of(n): hop for n in range(1, inputs.settings.expand.hops + 1)}
+    if inputs.settings.accept.judge is not None:
+        grow[CHECK] = judging.question(inputs, judge.prompt(inputs.settings.accept.judge))
     return {**grow, **vectors, **steps}
 
 
@@ -56,6 +60,8 @@ def specs(inputs: Inputs) -> dict[str, Spec]:
     found = [_infer(inputs, asked["infer"])]
     hops = range(1, inputs.settings.expand.hops + 1)
     found += [_hop(inputs, stage_of(hop), asked[stage_of(hop)]) for hop in hops]
+    if CHECK in asked:
+        found.append(_judge(inputs, asked[CHECK]))
     if embed.STAGE in asked:
         found.append(_embed(inputs, asked[embed.STAGE]))
     for task, _ in inputs.tasks:
@@ -85,6 +91,18 @@ def _hop(inputs: Inputs, stage: str, question: Question) -> Spec:
     output = arithmetic.TOKENS_OF_PERSONA * inputs.settings.expand.fan_out
     longest = asks(_WIDEST * inputs.settings.accept.max_chars)
     return _spec(inputs, stage, question, asks("x" * _PERSONA_CHARS), longest, output)
+
+
+def _judge(inputs: Inputs, question: Question) -> Spec:
+    settings = inputs.settings.accept.judge
+    if settings is None:
+        raise ValueError("no judge is set")
+    made, seed = judge.prompt(settings), inputs.settings.seed
+    usual, longest = (
+        judge.judge_request({"persona_id": "", "text": text}, question, made, seed)
+        for text in ("x" * _PERSONA_CHARS, _WIDEST * inputs.settings.accept.max_chars)
+    )
+    return _spec(inputs, CHECK, question, usual, longest, arithmetic.TOKENS_OF_VERDICT)
 
 
 def _embed(inputs: Inputs, question: Question) -> Spec:

@@ -103,9 +103,10 @@ class StageFacts:
 
 @dataclass(frozen=True, kw_only=True)
 class PersonaSample:
-    """A kept persona beside the page that it came from; *language* is the ISO 639-1 code of both."""
+    """A kept persona beside the page that it goes back to, and the *parent* that it was asked of, if it was of one."""
 
     text: str
+    parent: str = ""
     title: str = ""
     url: str = ""
     licence: str = ""

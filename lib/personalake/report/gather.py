@@ -17,6 +17,8 @@ from personalake.dedup.embedding import METHOD
 from personalake.errors import InputError
 from personalake.llm.journal import TRIED
 from personalake.llm.offline.settings import is_stand_in
+from personalake.personas.judge import CHECK
+from personalake.reach import DEDUP_OF_HOP
 from personalake.report import covered
 from personalake.report.facts import (
     Counts,
@@ -111,9 +113,12 @@ def _stages(run: Run) -> list[StageFacts]:
     found = {row["stage"]: row.asDict() for row in sums}
     order = sorted(found, key=_place(run))
     both = {"infer", "import"} <= set(found)
+    hops = max((int(name.removeprefix(DEDUP_OF_HOP)) for name in found if name.startswith(DEDUP_OF_HOP)), default=0)
     sources = {"import": "files of your own", "dedup": "infer and import" if both else ""}
+    hub = "dedup" if not hops else "the hub"
     return [
-        _stage(run, name, found[name], tuple(drops.get(name, ())[:_TOP_DROPS]), sources.get(name, "")) for name in order
+        _stage(run, name, found[name], tuple(drops.get(name, ())[:_TOP_DROPS]), sources.get(name, ""), hub)
+        for name in order
     ]
 
 
@@ -127,12 +132,22 @@ def _semantic(run: Run, repeats: int) -> str:
 def _place(run: Run) -> Any:  # noqa: ANN401 (a sort key)
     tasks = [item.task for item in run.settings.synthesize.tasks]
     writes = run.writing_stages
-    fixed = {"ingest": (0,), "infer": (1,), "import": (2,), "embed": (3, 0), "dedup": (3, 1), TRIED: (5,)}
+    fixed = {
+        "ingest": (0,),
+        "infer": (1,),
+        "import": (2,),
+        CHECK: (3, 0),
+        "embed": (3, 1),
+        "dedup": (3, 2),
+        TRIED: (5,),
+    }
 
     def place(stage: str) -> tuple[object, ...]:
         if stage in fixed:
             return fixed[stage]
-        task = stage.split(".")[1]
+        whole, task = stage.split(".")[:2]
+        if whole in ("expand", "dedup"):
+            return (3, 3, int(task), whole == "dedup")
         # Of a task's steps the writing one comes first.
         return (4, tasks.index(task) if task in tasks else len(tasks), task, stage not in writes, stage)
 
@@ -143,23 +158,29 @@ _ROWS = {
     "ingest": ("a record of the corpus", "a page"),
     "infer": ("a page", "a persona"),
     "import": ("a row", "a persona"),
+    CHECK: ("a persona", "a score"),
     "embed": ("a persona", "a vector"),
     "dedup": ("a persona", "a persona"),
+    "expand": ("a persona", "a persona"),
     TRIED: ("a persona or example", "an answer"),
 }
 
 
-def _stage(run: Run, name: str, sums: Mapping[str, Any], dropped: tuple[Drop, ...], source: str) -> StageFacts:
+def _stage(
+    run: Run, name: str, sums: Mapping[str, Any], dropped: tuple[Drop, ...], source: str, hub: str
+) -> StageFacts:
     n = {key: int(sums[key]) for key in _SUMS if key != "seconds"}
-    task, step = [*name.split("."), "", ""][1:3]
+    whole, task, step = [*name.split("."), "", ""][:3]
+    if whole in _ROWS:
+        task, step = whole, task  # Of a hop.
     writes = name in run.writing_stages
-    row, item = _ROWS.get(name, ("a persona" if writes else "an example", "an example" if writes else "an answer"))
+    row, item = _ROWS.get(whole, ("a persona" if writes else "an example", "an example" if writes else "an answer"))
     return StageFacts(
         name=f"{task}" if task else name,
         step=step,
         row=row,
         item=item,
-        source="dedup" if writes else source,
+        source=hub if writes else source,
         rows_in=n["requests"] or n["items"],
         kept=n["accepted"],
         dropped=dropped,
@@ -180,7 +201,7 @@ def _run_totals(run: Run) -> Totals:
     steps = [r for r in run.stages if r.stage.startswith("synthesize.")]
     return Totals(
         documents=total("accepted", "ingest"),
-        personas=total("accepted", "infer", "import"),
+        personas=total("accepted", "infer", "expand", "import"),
         hub=total("accepted", "dedup"),
         examples=sum(r.counts["accepted"] for r in steps if r.stage in run.writing_stages),
         solutions=sum(r.counts["accepted"] for r in steps if r.stage not in run.writing_stages),
@@ -242,10 +263,20 @@ def _first(rows: DataFrame, by: str, most: int) -> list[dict[str, Any]]:
 def _personas(run: Run, most: int) -> tuple[PersonaSample, ...]:
     documents = run.store.read("documents").select("doc_id", "title")
     rows = _first(run.store.read("hub"), "persona_id", most)
-    ids = [row["doc_id"] for row in rows]
+    ids = [row["root_doc_id"] for row in rows]
     titles = {row["doc_id"]: row["title"] or "" for row in documents.where(documents["doc_id"].isin(ids)).collect()}
     columns = ("text", "url", "licence", "relation", "evidence", "occupation", "domain", "language", "model")
-    return tuple(PersonaSample(title=titles.get(row["doc_id"], ""), **{c: row[c] for c in columns}) for row in rows)
+    parents = [row["parent_id"] for row in rows if row["parent_id"]]
+    personas = run.store.read("personas").select("persona_id", "text")
+    texts = {row["persona_id"]: row["text"] for row in personas.where(personas["persona_id"].isin(parents)).collect()}
+    return tuple(
+        PersonaSample(
+            title=titles.get(row["root_doc_id"], ""),
+            parent=texts.get(row["parent_id"], ""),
+            **{c: row[c] for c in columns},
+        )
+        for row in rows
+    )
 
 
 def _examples(run: Run, most: int) -> tuple[ExampleSample, ...]:
