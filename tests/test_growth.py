@@ -11,6 +11,7 @@ from pyspark.sql import SparkSession
 
 from personalake.llm.offline import OfflineSettings, serving
 from personalake.reaccept import reaccept
+from personalake.rebuild import rebuild
 from personalake.replay import replay
 from tests.lake import CORPUS, Lake, cut_after, ledger, partitions, same_rows
 
@@ -132,6 +133,29 @@ def test_a_hop_that_brings_too_little_ends_the_expansion_until_there_is_somebody
     assert "nothing new" in own.run(stages=GROW).text
     own.run("expand={hops: 3, fan_out: 1, min_new: 0}", stages=GROW)
     assert {row["hop"] for row in own.rows("hub")} == {0, 1, 2, 3}
+
+
+def test_a_judge_scores_everybody_once_and_keeps_those_of_low_scores_out(spark: SparkSession, tmp_path: Path) -> None:
+    with serving(OfflineSettings()) as base_url:
+        own = Lake(spark, tmp_path / "lake", base_url, [*PAGES, "expand.hops=0", "accept.judge={min_score: 3}"])
+        own.run(stages=GROW)
+        personas, hub, verdicts = own.rows("personas"), own.rows("hub"), own.rows("verdicts")
+        scores = {row["subject_id"]: row["score"] for row in verdicts}
+        assert set(scores) == {row["persona_id"] for row in personas}
+        low = {persona for persona, score in scores.items() if score < 3}
+        assert low
+        assert low.isdisjoint(row["persona_id"] for row in hub)
+        refused = {row["input_key"] for row in own.rows("rejects") if row["reason"] == "judged_low"}
+        assert refused == low
+        counts = own.sums("items", "accepted", "duplicates", "item_rejects")["dedup"]
+        assert counts == [len(personas), len(hub), counts[2], len(low)]
+        asked = ledger(base_url)["statuses"]["200"]
+        assert "nothing new" in own.run(stages=GROW).text
+        lenient = own.inputs("accept.judge={min_score: 1}", stages=())
+        rebuild(lenient, say=own.said.append, spark=spark)
+        assert ledger(base_url)["statuses"]["200"] == asked
+    assert low <= {row["persona_id"] for row in own.rows("hub")} | {row["id"] for row in own.rows("duplicates")}
+    assert not [row for row in own.rows("rejects") if row["reason"] == "judged_low"]
 
 
 def test_replies_of_a_hop_are_read_again_under_todays_checks(grown: Lake, tmp_path: Path) -> None:

@@ -27,6 +27,7 @@ from personalake.personas.expand import HOPS, PARENT, hop_of, stage_of
 from personalake.prompts import Prompt
 from personalake.reach import DEDUP_OF_HOP
 from personalake.runs import Run
+from personalake.settings import MOST_HOPS
 from personalake.stage_record import StageRecord
 
 _OF_PAGE = ("doc_id", "text", "title", "language", "url", "path", "licence")
@@ -49,10 +50,14 @@ def infer(run: Run, inputs: Inputs) -> None:
 def expand(run: Run, inputs: Inputs) -> None:
     """Ask the hub's personas for others in relation to them, hop by hop, each compared before the next is paid for."""
     settings = inputs.settings.expand
-    for hop in range(1, settings.hops + 1):
-        rested, asked = _rested(run, hop, settings.min_new), False
+    hops = range(1, settings.hops + 1)
+    if not run.store.exists("pending") and not any(_has_parents(run, hop) for hop in hops):
+        return
+    rests = _rests(run, settings.min_new)
+    for hop in hops:
+        asked, after = False, rests.get(hop, 0)
         while most := _next_round(run, inputs, stage_of(hop), settings.fan_out):
-            found = _ask_parents(run, inputs, hop, most, rested)
+            found = _ask_parents(run, inputs, hop, most, after)
             if found is None:
                 break
             asked = True
@@ -61,13 +66,19 @@ def expand(run: Run, inputs: Inputs) -> None:
                 return
         else:
             return  # The target is met.
-        if rested and not asked:
+        if after and not asked:
             return  # Where a hop has come to rest, the next ones do.
+
+
+def _has_parents(run: Run, hop: int) -> bool:
+    """Whether somebody may have come into the hub whom a hop hasn't asked; told without a query."""
+    stage, before = stage_of(hop), f"{DEDUP_OF_HOP}{hop - 1}"
+    return run.reach.left(stage) or run.has_news(stage, "dedup", before)
 
 
 def dedup(run: Run, inputs: Inputs) -> None:
     """Compare the new personas with each other and with the hub; keep those that repeat nobody."""
-    if any(run.has_news("dedup", source) for source in ("infer", own_personas.STAGE, HOPS.rstrip("."))):
+    if run.has_news("dedup", "infer", own_personas.STAGE, *map(stage_of, range(1, MOST_HOPS + 1))):
         _keep(run, inputs, "dedup")
 
 
@@ -101,17 +112,16 @@ def hub_sketches(kept: DataFrame) -> DataFrame:
 
 @dataclass(frozen=True)
 class _Chosen:
-    """Who is asked in a round, how many there are, and the highest hash rank among them (null: all there were)."""
+    """Who is asked in a round, and the highest hash rank among them (null: all there were)."""
 
     rows: DataFrame
-    number: int
     rank: str | None
 
 
 def _choose(run: Run, rows: DataFrame, most: float, name: str) -> _Chosen | None:
     """Of *rows*, those of lowest rank, at most so many, and all that had to wait; null where there are none."""
     if math.isinf(most):
-        return None if rows.isEmpty() else _Chosen(rows, 0, None)
+        return None if rows.isEmpty() else _Chosen(rows, None)
     waiting, fresh = rows.where("parts IS NOT NULL"), rows.where("parts IS NULL")
     lowest = fresh.orderBy("rank").limit(int(most))
     chosen = run.store.stage(waiting.unionByName(lowest), name)
@@ -120,7 +130,7 @@ def _choose(run: Run, rows: DataFrame, most: float, name: str) -> _Chosen | None
     ).collect()[0]
     if not told["all"]:
         return None
-    return _Chosen(chosen, int(told["all"]), str(told["rank"]) if told["fresh"] == int(most) else None)
+    return _Chosen(chosen, str(told["rank"]) if told["fresh"] == int(most) else None)
 
 
 def _ask_pages(run: Run, inputs: Inputs, most: float | None) -> bool:
@@ -194,13 +204,16 @@ def _next_round(run: Run, inputs: Inputs, stage: str, hopes: int) -> float:
     return most
 
 
-def _rested(run: Run, hop: int, min_new: float) -> int:
-    """The round in which a hop came to rest, since it brought too little; 0 where it goes on."""
-    stages = (stage_of(hop), f"{DEDUP_OF_HOP}{hop}")
-    runs = run.store.read("runs").where(F.col("stage").isin(*stages)).groupBy("seq")
-    last = runs.agg(
-        F.sum(F.when(F.col("stage") == stages[0], F.col("requests"))).alias("requests"),
-        F.sum(F.when(F.col("stage") == stages[1], F.col("accepted"))).alias("kept"),
-    ).where("requests > 0 AND kept IS NOT NULL")
-    found = last.orderBy(F.desc("seq")).limit(1).collect()
-    return int(found[0]["seq"]) if found and found[0]["kept"] / found[0]["requests"] < min_new else 0
+def _rests(run: Run, min_new: float) -> dict[int, int]:
+    """The hops whose last round kept too few, each with its `seq`: only who came later is asked."""
+    runs = run.store.read("runs").where(F.col("stage").startswith(HOPS) | F.col("stage").startswith(DEDUP_OF_HOP))
+    hop, asks = F.substring_index("stage", ".", -1).cast("int").alias("hop"), F.col("stage").startswith(HOPS)
+    rounds = runs.groupBy(hop, "seq").agg(
+        F.sum(F.when(asks, F.col("requests"))).alias("requests"), F.sum(F.when(~asks, F.col("accepted"))).alias("kept")
+    )
+    # Of a round that was cut off, or waits, nobody knows yet what it keeps.
+    last = rounds.where("requests > 0 AND kept IS NOT NULL").groupBy("hop")
+    found = (
+        last.agg(F.max_by(F.struct("seq", "requests", "kept"), "seq").alias("last")).select("hop", "last.*").collect()
+    )
+    return {int(row["hop"]): int(row["seq"]) for row in found if row["kept"] / row["requests"] < min_new}

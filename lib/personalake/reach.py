@@ -41,9 +41,9 @@ class Reach:
     def note(self, stage: str, through: int, news: int, rank: str | None) -> None:
         """Take in that *stage* has dealt with rows up to *through*, of at most *rank* (null: all), and brought news."""
         # Each hop's dedup goes on where the last one ended.
-        whole = "dedup" if stage.startswith(DEDUP_OF_HOP) else stage
-        for known, seq in ((self._through, through), (self._news, news)):
-            known[whole] = max(seq, known.get(whole, 0))
+        for name in {stage, "dedup" if stage.startswith(DEDUP_OF_HOP) else stage}:
+            self._through[name] = max(through, self._through.get(name, 0))
+        self._news[stage] = max(news, self._news.get(stage, 0))
         bound, steps = ALL_RANKS if rank is None else rank, self._steps.setdefault(stage, {})
         steps[bound] = max(through, steps.get(bound, 0))
 
@@ -51,13 +51,12 @@ class Reach:
         """The last `seq` that *stage* has finished with; 0 where it never ran."""
         return self._through.get(stage, 0)
 
-    def has_news(self, stage: str, source: str) -> bool:
-        """Whether *source*, a stage before *stage* or all hops, has brought what that hasn't seen; without a query.
+    def has_news(self, stage: str, *sources: str) -> bool:
+        """Whether one of *sources*, stages before *stage*, has brought what that hasn't seen; told without a query.
 
-        A correction (`amend.py`) can bring rows and leave *source* with as much to do as before.
+        A correction (`amend.py`) can bring rows and leave a source with as much to do as before.
         """
-        brought = (seq for name, seq in self._news.items() if name == source or name.startswith(f"{source}."))
-        return max(brought, default=0) > self.through(stage)
+        return any(self._news.get(source, 0) > self.through(stage) for source in sources)
 
     def left(self, stage: str) -> bool:
         """Whether rounds that a target has ended may have left rows that *stage* has seen and not dealt with."""

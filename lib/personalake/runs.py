@@ -82,9 +82,9 @@ class Run:
         """Read off `runs` anew how far every stage is."""
         self.reach = Reach(self.store)
 
-    def has_news(self, stage: str, source: str) -> bool:
+    def has_news(self, stage: str, *sources: str) -> bool:
         """See :meth:`Reach.has_news`."""
-        return self.reach.has_news(stage, source)
+        return self.reach.has_news(stage, *sources)
 
     def next_round(self, *stages: str) -> None:
         """Go on under a number of its own, where one of *stages* has closed under the present one."""

@@ -376,6 +376,8 @@ class InferSettings(_Group):
         return given
 
 
+MOST_HOPS = 6
+"""Six degrees of separation join anybody with anybody (arXiv 2406.20094, section 2.2)."""
 FAMILIAR = ("family", "work", "service", "rival", "any")
 """The relations between persons that the package describes."""
 
@@ -383,7 +385,9 @@ FAMILIAR = ("family", "work", "service", "rival", "any")
 class ExpandSettings(_Group):
     """Persona-to-persona: who is in close relation to a persona, and to those, hop by hop."""
 
-    hops: int = Field(0, ge=0, le=6, description="How many hops from the personas of pages; 0: none, 6: as the paper.")
+    hops: int = Field(
+        0, ge=0, le=MOST_HOPS, description="How many hops from the personas of pages; 0: none, 6: as the paper."
+    )
     fan_out: int = Field(3, ge=1, le=10, description="Personas that are asked of each, in one request.")
     relations: list[str] | dict[str, str] = Field(
         default_factory=lambda: list(FAMILIAR),

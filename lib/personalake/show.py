@@ -76,7 +76,7 @@ def status(inputs: Inputs, *, verbose: bool) -> Shown:
             runs.orderBy(runs["seq"].desc(), runs["started_at"].desc())
             .limit(12)
             .selectExpr(
-                "seq AS run",
+                "seq",
                 "stage",
                 "status",
                 "requests",
