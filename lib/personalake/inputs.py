@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -99,6 +100,13 @@ def _domains(file: Path) -> tuple[str, ...]:
         found = yaml.safe_load(file.read_text(encoding="utf-8"))["domains"]
     except (OSError, UnicodeDecodeError, yaml.YAMLError, KeyError, TypeError) as error:
         raise InputError("holds no list `domains`", where=str(file), cure="copy it from the project's conf/") from error
-    if not isinstance(found, list) or len(set(found)) != len(found) or OTHER in found:
-        raise InputError("`domains` must be a list of different names, without `other`", where=str(file))
-    return tuple(str(name) for name in found)
+    if not isinstance(found, list) or not all(isinstance(name, str) and name.strip() for name in found):
+        raise InputError("`domains` must be a list of names", where=str(file), cure="copy it from the project's conf/")
+    names = [" ".join(name.split()) for name in found]
+    known = Counter(name.casefold() for name in (*names, OTHER))
+    twice = [name for name in names if known[name.casefold()] > 1]
+    if twice:
+        raise InputError(
+            f"{twice[0]!r} stands twice (`{OTHER}` is always there)", where=f"{file}, domains", cure="name each once"
+        )
+    return tuple(names)
