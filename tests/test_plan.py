@@ -112,7 +112,7 @@ def test_before_the_first_run_all_is_assumed_and_said_to_be(tmp_path: Path, caps
     assert {figure["basis"] for figure in told["figures"]} == {"assumed"}
     assert told["unread_files"] == {"jsonl": {"files": 1, "bytes": (CORPUS / "pages.jsonl").stat().st_size}}
     assert [stage["stage"] for stage in told["stages"]] == [
-        "infer", "synthesize.math.problem", "synthesize.math.solution",
+        "infer", "expand.1", "synthesize.math.problem", "synthesize.math.solution",
     ]  # fmt: skip
     assert all(0 < stage["cost_usd"] < stage["worst_usd"] for stage in told["stages"])
     assert (told["budget"]["expected_fits"], told["budget"]["worst_fits"]) == (False, False)
@@ -198,7 +198,7 @@ def test_a_store_that_has_run_plans_a_larger_target_from_its_own_figures(lake: L
     assert stages["infer"]["output_basis"] == f"measured on {len(replies)} replies"
     mean = sum(row["completion_tokens"] for row in replies) / len(replies)
     assert stages["infer"]["reply_tokens"]["mean"] == pytest.approx(mean)
-    personas, pages = len(lake.rows("personas")), len(lake.rows("documents"))
+    personas, pages = sum(row["hop"] == 0 for row in lake.rows("personas")), len(lake.rows("documents"))
     told = {figure["figure"]: figure for figure in shown.data["figures"]}
     assert told["personas accepted an answered page"]["value"] == pytest.approx(personas / pages)
     cost = sum(row["cost_microusd"] for row in replies) / personas / 1e6

@@ -146,7 +146,9 @@ class _Forecaster:
             wanted = min(asked.requests + came, self._lacking(hub) / each if each else math.inf)
             need = Need(wanted, asked.requests + max(came, widest))
             basis = Figure(need.expected, brings.basis, brings.rows)
-            self._stage(stage, asked, need, basis if came else Figure(asked.requests, EXACT, _CERTAIN))
+            plan = self._stage(stage, asked, need, basis if came else Figure(asked.requests, EXACT, _CERTAIN))
+            cost = None if plan.each is None or not brings.value else plan.each / brings.value
+            self._made.accepted.append((f"persona of hop {hop}", need.expected * brings.value, cost))
             made = (need.expected + asked.known) * brings.value
             came, brought = made * keeps.value, brought + made
             widest = (need.worst + asked.known) * settings.fan_out
