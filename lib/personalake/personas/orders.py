@@ -14,11 +14,12 @@ from __future__ import annotations
 import re
 import unicodedata
 
-_SIGNS = re.compile(r"[\[<{}\\`=#/(]|--|[\"'”] ?:|xxx|lorem ipsum")
+_SIGNS = re.compile(r"[\[<{}\\`=#/(;]|--|[\"'”] ?:|xxx|lorem ipsum")
 # A blank to fill in, a tag, a template's or JSON's brackets, code, a link's markup, a heading or rule of Markdown.
 _MARK = re.compile(
     r"""\[[a-z][a-z _-]{1,30}\]|\[[/|]|\]\(|<\s*[/|!?]|<\s*[a-z_][^<>]{0,200}>|[{}\\]|```|={3}|\#{3}|-{5}|\w\(\)|"""
-    r"""["'”]\s*:\s*["'\[]|\b(?!https?:)[a-z][a-z+.-]{1,15}://|\b\w[\w-]*\.[a-z]{2,}/\w|\bx{3,}\b|lorem ipsum"""
+    r"""["']\);|["'”]\s*:\s*["'\[]|\b(?!https?:)[a-z][a-z+.-]{1,15}://|(?<![\w/.@-])(?:[\w-]+\.)+[a-z]{2,}/\w|"""
+    r"""\bx{3,}\b|lorem ipsum"""
 )
 _LEAST_CODED = 24
 # The mark of a fence, a key, or words in base64: long, and no word.
@@ -73,9 +74,15 @@ _ORDERS: tuple[tuple[tuple[str, ...], re.Pattern[str]], ...] = (
         _ADDRESS,
     ),
 )  # fmt: skip
+
+
+def _normal(text: str) -> str:
+    return unicodedata.normalize("NFKC", text)
+
+
 # "Ignore the instructions before this" in other languages: as an order, or with a word that points at the prompt.
 _ELSEWHERE = tuple(
-    (tuple(words.split("|")), re.compile(pattern))
+    (tuple(_normal(words).split("|")), re.compile(_normal(pattern)))
     for words, pattern in (
         # German
         ("ignorier|vergiss|vergessen sie|missachte|übergehe",
@@ -154,7 +161,7 @@ def overriding(text: str) -> bool:
 
 def _plain(text: str) -> str:
     """*text* in lower case, its wide and joined signs as plain ones."""
-    return (text if text.isascii() else unicodedata.normalize("NFKC", _JOINERS.sub("", text))).lower()
+    return (text if text.isascii() else _normal(_JOINERS.sub("", text))).lower()
 
 
 def _latin(low: str) -> str:
