@@ -38,8 +38,8 @@ class Checker:
         try:
             self._check(read_json(reply))
         except ValueError as error:  # What fastjsonschema raises for a misfit is one, too.
-            if isinstance(error, fastjsonschema.JsonSchemaException):
-                return "invalid_schema", _said(error)
+            if isinstance(error, fastjsonschema.JsonSchemaValueException):
+                return "invalid_schema", _said(_misfit(error))
             return "invalid_json", _said(error)
         return None
 
@@ -58,5 +58,12 @@ class Checker:
         return json.dumps(request, ensure_ascii=False)
 
 
-def _said(error: Exception) -> str:
-    return " ".join(str(error).split())[:_DETAIL]
+def _misfit(error: fastjsonschema.JsonSchemaValueException) -> str:
+    """What is wrong, in the schema's words alone: those of the reply may be a page's, and this goes into a prompt."""
+    if error.rule == "additionalProperties":
+        return f"{error.name} must not contain properties that the schema doesn't name"
+    return str(error)
+
+
+def _said(what: object) -> str:
+    return " ".join(str(what).split())[:_DETAIL]

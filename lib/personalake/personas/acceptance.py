@@ -9,17 +9,12 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+from personalake.personas.orders import marked, ordering
 from personalake.settings import AcceptSettings
 
 _DAMAGE = re.compile(r"[\x08\x0c]|\t(?=[a-z])")
-_PLACEHOLDER = re.compile(
-    r"\[[A-Z][A-Za-z _-]{1,30}\]|</?[a-z_ ]{2,20}>|\{\{?[^{}]{1,40}\}?\}|\bX{3,}\b|lorem ipsum", re.IGNORECASE
-)
 _CONTACT = re.compile(
     r"[\w.+-]+@[\w-]+\.\w{2,}|https?://|www\.|(?:\+|\b00)\d[\d ()/.-]{6,}\d|\b\d{3}[ .-]\d{3}[ .-]\d{4}\b"
-)
-_LEAK = re.compile(
-    r"=== ?[0-9a-f]{24}|\bas an ai\b|language model|system prompt|ignore (?:all|your|previous)", re.IGNORECASE
 )
 _FIRST_PERSON = {
     "en": re.compile(r"\bI\b|\bI['’]m\b|\b(?:[Mm]y|[Mm]yself|[Ww]e|[Oo]ur)\b"),
@@ -58,10 +53,20 @@ class Acceptance:
             ("too_short", len(text) < self._settings.min_chars * (0.4 if _dense(text) else 1)),
             ("too_long", len(text) > self._settings.max_chars),
             ("first_person", bool(first_person.search(text) or _I_AM.search(text))),
-            ("placeholder", bool(_PLACEHOLDER.search(text))),
+            ("placeholder", marked(text)),
             ("contact_data", bool(_CONTACT.search(text))),
-            ("prompt_leak", bool(_LEAK.search(text)) or shown.mark in text),
+            ("prompt_leak", ordering(text) or shown.mark in text.casefold()),
             ("is_title", bool(title) and folded(text).rstrip(".") == title),
+        )
+        return next((reason for reason, refused in checks if refused), None)
+
+    def unfit(self, said: str, shown: Shown) -> str | None:
+        """Why what a persona has beside its text, an attribute or its interests, isn't taken; null where it is."""
+        checks = (
+            ("too_long", len(said) > self._settings.max_chars),
+            ("placeholder", marked(said)),
+            ("contact_data", bool(_CONTACT.search(said))),
+            ("prompt_leak", ordering(said) or shown.mark in said.casefold()),
         )
         return next((reason for reason, refused in checks if refused), None)
 

@@ -4,20 +4,32 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from personalake.accept import Refusal
 from personalake.llm.structured import read_json
-from personalake.prompts.render import language_name
+from personalake.personas.acceptance import Acceptance, Shown
+from personalake.prompts.render import language_name, unhidden
 from personalake.settings import AttributeSettings
 
 _SHORT_RAW = 2_000
 
 
-def mark_of(origin_id: str, seed: int) -> str:
-    """The mark of the fence around a page or persona: 24 hex digits that its text can't know."""
-    return hashlib.sha256(f"fence\x1f{seed}\x1f{origin_id}".encode()).hexdigest()[:24]
+def mark_of(origin_id: str, seed: int, text: str) -> str:
+    """The mark of the fence around *text*, a page or persona: 24 hex digits that it can't know, and doesn't hold.
+
+    One that holds the mark, by chance or since somebody has copied it out of a prompt, gets the next.
+    """
+    low, number = text.casefold(), 0
+    while (mark := _nth_mark(origin_id, seed, number)) in low:
+        number += 1
+    return mark
+
+
+def _nth_mark(origin_id: str, seed: int, number: int) -> str:
+    again = f"\x1f{number}" if number else ""
+    return hashlib.sha256(f"fence\x1f{seed}\x1f{origin_id}{again}".encode()).hexdigest()[:24]
 
 
 def describe(attributes: Mapping[str, AttributeSettings]) -> str:
@@ -35,13 +47,26 @@ def language_of(code: str | None) -> str:
 
 
 def found_personas(reply: str) -> list[Any] | Refusal:
-    """The list of personas in a reply, or why there is none."""
+    """The list of personas in a reply, or why there is none; what nobody sees is taken out of all its strings."""
     try:
         parsed = read_json(reply)
-    except ValueError as error:
+        if "\\u" in reply or not reply.isascii():
+            # Half a surrogate pair, which JSON may spell, is no text that a table takes.
+            text = json.dumps(parsed, ensure_ascii=False).encode("utf-8", "replace").decode()
+            parsed = json.loads(unhidden(text))
+    except (ValueError, RecursionError) as error:
         return Refusal("invalid_json", str(error), reply[:_SHORT_RAW])
     found = parsed.get("personas") if isinstance(parsed, dict) else None
     return found if isinstance(found, list) else Refusal("schema", "no list `personas`", reply[:_SHORT_RAW])
+
+
+def unfit(item: Mapping[str, Any], names: Iterable[str], acceptance: Acceptance, shown: Shown) -> Refusal | None:
+    """Why what *item* says beside its persona isn't taken: the free words under *names*, and its interests."""
+    said = {name: item.get(name) or "" for name in names} | {"interests": ", ".join(item["interests"])}
+    for name, words in said.items():
+        if reason := acceptance.unfit(words, shown):
+            return Refusal(reason, f"`{name}`", raw_of(item))
+    return None
 
 
 def raw_of(item: Any) -> str:  # noqa: ANN401 (JSON)

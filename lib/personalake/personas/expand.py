@@ -16,10 +16,11 @@ from personalake.accept import Reading, Refusal, content_id, outcomes
 from personalake.llm.models import Question
 from personalake.llm.requests import REQUESTS, REQUESTS_DDL, request
 from personalake.personas.acceptance import Acceptance, Shown, folded
-from personalake.personas.asked import describe, found_personas, language_of, mark_of, raw_of
+from personalake.personas.asked import describe, found_personas, language_of, mark_of, raw_of, unfit
 from personalake.personas.shape import Shape
 from personalake.prompts import Prompt, shipped
-from personalake.prompts.render import messages
+from personalake.prompts.echo import echoes
+from personalake.prompts.render import inert, messages
 from personalake.schemas import PERSONAS
 from personalake.settings import FAMILIAR, AcceptSettings, ExpandSettings, InferSettings
 
@@ -95,6 +96,7 @@ class Asker:
     ) -> None:
         self._settings, self._infer, self._seed = settings, infer, seed
         self._shape, self._acceptance = shape(settings, infer, domains), Acceptance(accept)
+        self._instructions = prompt(settings, infer, domains).instructions
         self._words = settings.relations if isinstance(settings.relations, dict) else _WORDS
 
     def requests(self, parents: DataFrame, question: Question, prompt: Prompt) -> DataFrame:
@@ -109,11 +111,11 @@ class Asker:
 
     def request(self, parent: Mapping[str, Any], question: Question, prompt: Prompt) -> dict[str, Any]:
         """The request that *parent* asks for: a row of the engine's requests."""
-        parent_id = parent["persona_id"]
+        parent_id, text = parent["persona_id"], inert(parent["text"])
         relations = drawn(parent_id, self._settings, self._seed)
         listed = [f"{n}. {relation}: {self._words[relation]}" for n, relation in enumerate(relations, 1)]
         values = {
-            "persona": {"mark": mark_of(parent_id, self._seed), "text": parent["text"]},
+            "persona": {"mark": mark_of(parent_id, self._seed, text), "text": text},
             "limits": {
                 "personas": str(self._settings.fan_out),
                 "relations": "\n".join(listed),
@@ -136,8 +138,8 @@ class Asker:
         found = found_personas(answer["reply"])
         if isinstance(found, Refusal):
             return Reading(found)
-        parent_id = answer["origin_id"]
-        seen = Shown(answer["text"], mark_of(parent_id, self._seed), self._language(answer))
+        parent_id, text = answer["origin_id"], inert(answer["text"])
+        seen = Shown(text, mark_of(parent_id, self._seed, text), self._language(answer))
         wanted = tuple(drawn(parent_id, self._settings, self._seed))
         return Reading(items=[(i, self._one(i, item, answer, seen, wanted)) for i, item in enumerate(found)])
 
@@ -159,7 +161,11 @@ class Asker:
         reason = self._acceptance.reason(text, item["persona"], seen)
         if reason is None and _same(item, answer):
             reason = "same_as_parent"
-        return Refusal(reason, None, raw) if reason else self._row(ordinal, text, item, answer, seen)
+        if reason is None and echoes(text, self._instructions):
+            reason = "prompt_leak"
+        if reason:
+            return Refusal(reason, None, raw)
+        return unfit(item, self._shape.free, self._acceptance, seen) or self._row(ordinal, text, item, answer, seen)
 
     def _row(
         self, ordinal: int, text: str, item: Mapping[str, Any], answer: Mapping[str, Any], seen: Shown
@@ -184,6 +190,6 @@ class Asker:
 
 def _same(item: Mapping[str, Any], parent: Mapping[str, Any]) -> bool:
     """Whether a persona has its parent's occupation, and no other age: the prompt asks for one that differs."""
-    mine, own = folded(item["occupation"] or ""), folded(parent["occupation"] or "")
-    ages = {item["age_band"], parent["age_band"]} - {None}
+    mine, own = folded(item.get("occupation") or ""), folded(parent["occupation"] or "")
+    ages = {item.get("age_band"), parent["age_band"]} - {None}
     return bool(mine) and mine == own and len(ages) < 2  # noqa: PLR2004 (two ages differ)

@@ -15,10 +15,12 @@ from personalake.accept import Reading, Refusal, content_id, outcomes
 from personalake.llm.models import Question
 from personalake.llm.requests import REQUESTS, REQUESTS_DDL, request
 from personalake.personas.acceptance import Acceptance, Shown, folded
-from personalake.personas.asked import describe, found_personas, language_of, mark_of, raw_of
+from personalake.personas.asked import describe, found_personas, language_of, mark_of, raw_of, unfit
+from personalake.personas.orders import overriding
 from personalake.personas.shape import Shape
 from personalake.prompts import Prompt, shipped
-from personalake.prompts.render import messages
+from personalake.prompts.echo import echoes
+from personalake.prompts.render import inert, messages
 from personalake.schemas import PERSONAS
 from personalake.settings import AcceptSettings, InferSettings
 
@@ -60,22 +62,26 @@ def infer_requests(
     def body(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         for batch in batches:
             pages = batch.to_pylist()
-            rows = [row for page in pages for row in _requests(page, question, prompt, settings, shape, seed)]
+            rows = [row for page in pages for row in page_requests(page, question, prompt, settings, shape, seed)]
             yield pa.RecordBatch.from_pylist(rows, schema=REQUESTS)
 
     return documents.select(*columns).mapInArrow(body, REQUESTS_DDL)
 
 
-def _requests(
+def page_requests(
     page: Mapping[str, Any], question: Question, prompt: Prompt, settings: InferSettings, shape: Shape, seed: int
 ) -> Iterator[dict[str, Any]]:
+    """The requests of one *page* (doc_id, text, parts): rows of the engine's requests, one a part.
+
+    What the page says stands in the user's message alone, in a fence that it can't close, with nothing in it that a
+    chat template would take for a turn's end.
+    """
     doc_id, wanted = page["doc_id"], page.get("parts")
     for number, part in enumerate(parts(page["text"], settings)):
         if wanted is not None and number not in wanted:
             continue
-        mark = mark_of(doc_id, seed)
         values = {
-            "page": {"mark": mark, "text": part},
+            "page": {"mark": mark_of(doc_id, seed, part), "text": part},
             "limits": {
                 "personas": str(settings.personas_per_page),
                 "relations": " or ".join(f"{relation} it" for relation in settings.relations),
@@ -89,7 +95,8 @@ def _requests(
 
 
 def parts(text: str, settings: InferSettings) -> list[str]:
-    """What is shown of a page: its beginning, or one part after the other, each at most `max_page_chars`."""
+    """What is shown of a page: its beginning, or one part after the other, each at most `max_page_chars`; inert."""
+    text = inert(text)
     first, most = shown(text, settings.max_page_chars), settings.max_page_chars
     found = [first]
     rest = text[len(first) :].strip() if settings.long_pages == "parts" else ""
@@ -131,15 +138,17 @@ class Reader:
     def __init__(self, settings: InferSettings, accept: AcceptSettings, domains: tuple[str, ...], seed: int) -> None:
         self._settings, self._seed = settings, seed
         self._shape, self._acceptance = shape(settings, domains), Acceptance(accept)
+        self._instructions = prompt(settings, domains).instructions
 
     def read(self, answer: Mapping[str, Any]) -> Reading:
         """Read one reply."""
         found = found_personas(answer["reply"])
         if isinstance(found, Refusal):
             return Reading(found)
+        text = parts(answer["text"], self._settings)[answer["sample"]]
         seen = Shown(
-            parts(answer["text"], self._settings)[answer["sample"]],
-            mark_of(answer["origin_id"], self._seed),
+            text,
+            mark_of(answer["origin_id"], self._seed, text),
             self._settings.language or answer["language"],
             answer["title"] or "",
         )
@@ -160,11 +169,16 @@ class Reader:
         wrong = self._shape.wrong(item)
         if wrong:
             return Refusal("schema", wrong, raw)
+        item = {**item, "evidence": inert(item["evidence"])}  # As the page was shown, whatever the model makes of that.
         text, evidence = " ".join(item["persona"].split()), folded(item["evidence"])
         reason = self._acceptance.reason(text, item["persona"], seen)
         if reason is None and (not evidence or evidence not in page):
             reason = "evidence_not_in_page"
-        return Refusal(reason, None, raw) if reason else self._row(ordinal, text, item, answer, seen)
+        if reason is None and (echoes(text, self._instructions) or overriding(evidence)):
+            reason = "prompt_leak"
+        if reason:
+            return Refusal(reason, None, raw)
+        return unfit(item, self._shape.free, self._acceptance, seen) or self._row(ordinal, text, item, answer, seen)
 
     def _row(
         self, ordinal: int, text: str, item: Mapping[str, Any], answer: Mapping[str, Any], seen: Shown

@@ -57,6 +57,11 @@ class Shape:
         listed = self.schema["properties"]["personas"]["items"]["properties"]
         return ", ".join(f'"{name}"' for name in listed)
 
+    @property
+    def free(self) -> tuple[str, ...]:
+        """The keys, beside the persona and its interests, that may have words of the model's own."""
+        return (*_OPEN, *self.attributes)
+
     def wrong(self, item: Any, relations: tuple[str, ...] | None = None) -> str | None:  # noqa: ANN401 (JSON)
         """What is wrong with the types and closed values of *item*; null where nothing is.
 

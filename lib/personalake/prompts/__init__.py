@@ -31,6 +31,11 @@ class Prompt:
         return json.dumps({"system": self.system, "user": self.user}, ensure_ascii=False, sort_keys=True)
 
     @property
+    def instructions(self) -> str:
+        """Its own words, before substitution: what must not come back in a reply."""
+        return f"{self.system}\n{self.user}"
+
+    @property
     def schema_json(self) -> str | None:
         """The schema of the reply as JSON, null for free text."""
         return None if self.response_schema is None else json.dumps(self.response_schema, sort_keys=True)

@@ -16,6 +16,17 @@ PLACEHOLDER = re.compile(r"\{\{ ?([A-Za-z_][\w-]*)\.([A-Za-z_][\w-]*) ?\}\}")
 
 FALLBACK_LANGUAGE = "en"
 
+_UNSEEN = "\u00ad\u034f\u180e\u200b\u202a-\u202e\u2060-\u206f\u3164\ufeff\uffa0\ufff9-\ufffb\U000e0000-\U000e01ef"
+_JOINERS = "\u200c\u200d\ufe00-\ufe0f"
+_HIDING = re.compile(f"[{_UNSEEN}{_JOINERS}]+")
+_HIDDEN = re.compile(f"[{_UNSEEN}]")
+_MOST_JOINERS = 2
+# What begins or is a tag: `<|im_end|>`, `</s>`, `<start_of_turn>`, `</persona>`, `<!-- -->`, also with wide brackets.
+_TAG = re.compile(r"[<＜﹤](\s*[/／|｜!?]?\s*[^\W\d][^<>＜＞﹤﹥\n]{0,200})[>＞﹥]|[<＜﹤](?=\s*[/／|｜!?])")
+# Those of Mistral (`[INST]`), GLM (`[gMASK]`), EXAONE (`[|user|]`) and MiniMax (`]~b]`, `[e~[`).
+_BRACKETED = re.compile(r"\[(/?[A-Z][A-Z_]{2,30}|[gs]MASK|\|[^\[\]]{1,30})\]|\](?=~|![a-z]~)|(?<=~)\[")
+_CODE = re.compile("[a-z]{2,3}")
+
 _LANGUAGES = {
     "af": "Afrikaans", "am": "Amharic", "ar": "Arabic", "bg": "Bulgarian", "bn": "Bengali", "ca": "Catalan",
     "cs": "Czech", "cy": "Welsh", "da": "Danish", "de": "German", "el": "Greek", "en": "English", "es": "Spanish",
@@ -45,8 +56,14 @@ class Template(Protocol):
         """Template of the user message."""
 
 
+def language_code(given: str | None) -> str:
+    """Return the ISO 639 code that a prompt says: English for none, and for what is none, whatever row it is from."""
+    return given if given is not None and _CODE.fullmatch(given) else FALLBACK_LANGUAGE
+
+
 def language_name(code: str) -> str:
     """Return the English name of an ISO 639-1 *code* as a prompt says it, or the code itself where it has none here."""
+    code = language_code(code)
     return _LANGUAGES.get(code, f"the language with the ISO 639 code {code!r}")
 
 
@@ -65,6 +82,34 @@ def render(template: str, values: Values) -> str:
     return PLACEHOLDER.sub(lambda match: values[match[1]][match[2]], template)
 
 
+def unhidden(text: str) -> str:
+    """Return *text* without what nobody sees and a model may read.
+
+    That is tag characters, supplementary variation selectors, signs that turn the reading direction, zero-width ones.
+    One or two joiners stay: Persian, the scripts of India and emoji are spelt with them; a longer row is a message.
+    """
+    return text if text.isascii() else _HIDING.sub(_seen, text)
+
+
+def _seen(found: re.Match[str]) -> str:
+    return "" if len(found[0]) > _MOST_JOINERS else _HIDDEN.sub("", found[0])
+
+
+def inert(text: str) -> str:
+    """Return *text* as data that a prompt can hold: no tag in it, no token of a chat template, nothing hidden.
+
+    A fence of tags can't be closed from within, and no tokenizer finds the end of a turn, whose tokens many servers
+    also take out of a user's words. Brackets become parentheses (`</persona>` is `(/persona)`), so that the words can
+    still be read and no length changes; hidden characters go. One pass each, and done twice it changes nothing more.
+    """
+    text = _TAG.sub(lambda found: "(" if found[1] is None else f"({found[1]})", unhidden(text))
+    return _BRACKETED.sub(_parenthesised, text)
+
+
+def _parenthesised(found: re.Match[str]) -> str:
+    return f"({found[1]})" if found[1] else ")" if found[0] == "]" else "("
+
+
 def messages(step: Template, values: Values) -> list[dict[str, str]]:
     """Return the chat messages that ask *step* with *values*: the system message, where it has one, then the user's."""
     system = [{"role": "system", "content": render(step.system, values)}] if step.system else []
@@ -72,10 +117,10 @@ def messages(step: Template, values: Values) -> list[dict[str, str]]:
 
 
 def writing_values(persona: str, variation: Mapping[str, str], language: str | None) -> Values:
-    """Return what a writing step may name; *language* is the code asked for, English where null."""
-    code = language or FALLBACK_LANGUAGE
+    """Return what a writing step may name, the *persona* made :func:`inert`; *language* is English where null."""
+    code = language_code(language)
     return {
-        "persona": {"text": persona},
+        "persona": {"text": inert(persona)},
         "vary": variation,
         "language": {"code": code, "name": language_name(code)},
     }
@@ -83,7 +128,7 @@ def writing_values(persona: str, variation: Mapping[str, str], language: str | N
 
 def answering_values(fields: Mapping[str, str], variation: Mapping[str, str], language: str | None) -> Values:
     """Return what an answering step may name: the texts of earlier steps by their id, and no persona."""
-    code = language or FALLBACK_LANGUAGE
+    code = language_code(language)
     return {"fields": fields, "vary": variation, "language": {"code": code, "name": language_name(code)}}
 
 

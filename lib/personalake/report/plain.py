@@ -56,7 +56,8 @@ REASONS = {
     "missing_tag": "A part of the reply that was to stand between tags isn't there.",
     # personas
     "first_person": "It speaks of itself as “I” or “we”; a persona is told in the third person.",
-    "placeholder": "It still has a blank to fill in, such as [name].",
+    "placeholder": "It still has a blank to fill in, such as [name], or marks of a template, of markup or of code.",
+    "prompt_leak": "It repeats the prompt, or gives an order to a model, as a page may have told it to.",
     "contact_data": "It has an e-mail address, a telephone number or the like.",
     "private_person": "It points to one real, private person.",
     "evidence_not_in_page": "The words that it quotes aren't on the page, so it isn't grounded there.",

@@ -13,24 +13,13 @@ from dataclasses import dataclass
 from functools import lru_cache, partial
 
 from personalake.errors import nearest
-from personalake.prompts.render import PLACEHOLDER
+from personalake.prompts.echo import SIGN, echoes, spaced_words, windows_of, words_of
 from personalake.synthesis.extract import boxed
 
 RECITAL_WORDS = 8
 """A run of this many words shared with the persona is a recital; a shorter persona (from 5 words) as a whole."""
 
-LEAK_WORDS = 13
-"""A run of this many words shared with the step's own instructions is a leak; one of 7 to 12 may be found as well."""
-
 _LEAST_WORDS = 5
-_LEAK_WINDOW = (LEAK_WORDS + 1) // 2  # Side by side, one of them lies within every run of LEAK_WORDS.
-
-# A word, or one sign of a script that is written without spaces: there a run has twice as many.
-_UNSPACED = "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"
-_ANY_WORD = re.compile(r"\w+")
-_WORD = re.compile(rf"[{_UNSPACED}]|[^\W{_UNSPACED}]+")
-_SIGN = re.compile(rf"[{_UNSPACED}]")
-_ASCII_WORDS = {code: " " for code in range(128) if not re.match(r"\w", chr(code))}
 
 _QUESTION = re.compile(r"[?？؟⸮՞፧]+|(?<=か)。")
 _GREEK_QUESTION = re.compile("[;\u037e]")
@@ -50,7 +39,8 @@ _SOLUTION_HEAD = re.compile(
 )
 _LEAK_MARKS = (
     "<persona", "</persona", "system prompt", "{{persona", "{{ persona", "{{vary", "{{fields", "<think", "</think",
-    "<|", "[inst]", "given persona", "provided persona", "persona provided", "persona above", "persona described",
+    "<|", "<｜", "[inst]", "<start_of_turn", "<end_of_turn", "given persona", "provided persona",
+    "persona provided", "persona above", "persona described",
 )  # fmt: skip
 _AS_A = re.compile(r"[\s\"'“‘„«*_>(]*(?:as an?\b|en tant qu[e']|en qualité d[e']|作为一[名个位]|作為一[名個位])")
 _ASKED = r"(?:problem|question|request|prompt|task|exercise|puzzle|instruction|message)"
@@ -111,10 +101,8 @@ def no_solution(text: str, _: Context) -> str | None:
 def no_leak(text: str, context: Context) -> str | None:
     """Refuse a text that shows a mark of the prompt (``<persona>``, a chat token), or a run of its instructions."""
     low = text.lower()
-    if any(mark in low for mark in _LEAK_MARKS):
-        return "prompt_leak"
-    words = _spaced_words(text)
-    return "prompt_leak" if any(window in words for window in _instruction_windows(context.instructions)) else None
+    leaks = any(mark in low for mark in _LEAK_MARKS) or echoes(text, context.instructions)
+    return "prompt_leak" if leaks else None
 
 
 def not_as_a(text: str, _: Context) -> str | None:
@@ -134,7 +122,7 @@ def boxed_answer(text: str, _: Context) -> str | None:
 
 def no_recital(text: str, context: Context) -> str | None:
     """Refuse a text that copies the persona's sentence: a run of 8 words in common, or a short persona whole."""
-    words = _spaced_words(text)
+    words = spaced_words(text)
     return "recital" if any(window in words for window in _persona_windows(context.persona)) else None
 
 
@@ -193,34 +181,10 @@ def _compiled(spec: str) -> Check:
     return CHECKS[name]
 
 
-@lru_cache(maxsize=4)
-def _spaced_words(text: str) -> str:
-    """Return the words of *text*, lower-cased, spaces around each: a run of words is then a substring."""
-    return f" {' '.join(_words(text))} "
-
-
-def _words(text: str) -> list[str]:
-    low = text.lower()
-    # Three ways to the same words, the quick ones first: most texts are ASCII, and few are written without spaces.
-    if low.isascii():
-        return low.translate(_ASCII_WORDS).split()
-    return _WORD.findall(low) if _SIGN.search(low) else _ANY_WORD.findall(low)
-
-
-def _windows(words: list[str], size: int, step: int = 1) -> tuple[str, ...]:
-    return tuple(f" {' '.join(words[at : at + size])} " for at in range(0, len(words) - size + 1, step))
-
-
 @lru_cache(maxsize=1024)
 def _persona_windows(persona: str) -> tuple[str, ...]:
-    words = _words(persona)
-    scale = 2 if 2 * len(_SIGN.findall(persona)) > len(words) else 1
+    words = words_of(persona)
+    scale = 2 if 2 * len(SIGN.findall(persona)) > len(words) else 1
     if len(words) < _LEAST_WORDS * scale:
         return ()
-    return _windows(words, min(RECITAL_WORDS * scale, len(words)))
-
-
-@lru_cache(maxsize=64)
-def _instruction_windows(instructions: str) -> tuple[str, ...]:
-    parts = PLACEHOLDER.sub("\0", instructions).split("\0")
-    return tuple(window for part in parts for window in _windows(_words(part), _LEAK_WINDOW, _LEAK_WINDOW))
+    return windows_of(words, min(RECITAL_WORDS * scale, len(words)))

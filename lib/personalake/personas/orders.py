@@ -1,0 +1,169 @@
+"""What a persona must not carry on: an order to a model, or a mark that whatever reads it next takes for its own.
+
+A page may try to have either put into a persona, for the prompts that the persona goes into later. The patterns read
+surfaces, and no list of them is complete: that such a text has no authority there, and can't leave its fence, is the
+prompts' part (`prompts/render.py`, `inert`). What they know is spelt as people describe nobody, so that next to no
+honest persona is lost; words that are only suspicious stay.
+
+Nearly every text has nothing of the kind, and a hub has millions: a pattern is run only where a sign or word without
+which it can't match is in the text.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+
+_SIGNS = re.compile(r"[\[<{}\\`=#/(;]|--|[\"'”] ?:|xxx|lorem ipsum")
+# A blank to fill in, a tag, a template's or JSON's brackets, code, a link's markup, a heading or rule of Markdown.
+_MARK = re.compile(
+    r"""\[[a-z][a-z _-]{1,30}\]|\[[/|]|\]\(|<\s*[/|!?]|<\s*[a-z_][^<>]{0,200}>|[{}\\]|```|={3}|\#{3}|-{5}|\w\(\)|"""
+    r"""["']\);|["'”]\s*:\s*["'\[]|\b(?!https?:)[a-z][a-z+.-]{1,15}://|(?<![\w/.@-])(?:[\w-]+\.)+[a-z]{2,}/\w|"""
+    r"""\bx{3,}\b|lorem ipsum"""
+)
+_LEAST_CODED = 24
+# The mark of a fence, a key, or words in base64: long, and no word.
+_CODED = re.compile(
+    r"\b[0-9a-f]{24,}\b|(?<![\w/+])(?=[\w/+]*[a-z])(?=[\w/+]*[A-Z])(?=[\w/+]*\d)[A-Za-z0-9/+]{24,}={0,2}", re.ASCII
+)
+_SPACED_OUT = re.compile(r"(?:(?<![^\W_])[^\W\d_][ .*_-]{1,2}){7}")
+_CONTROLS = re.compile("[\x00-\x08\x0e-\x1f\x7f-\x9f]")
+_JOINERS = re.compile("[\u061c\u200c-\u200f\ufe00-\ufe0f]")
+# Signs that look like a Latin letter or stand for one: Cyrillic, Greek, and the digits of leetspeak.
+_MAY_STAND_IN = re.compile("[0-9@$\u0370-\u04ff]")
+_STANDS_FOR = str.maketrans("аеорсухіјѕԁһӏгвкмнтαοερτυνικ0134579@$", "aeopcyxijsdhlrbkmhtaoeptuvikoieastgas")
+
+_DROP = r"(?:ignore|disregard|forget|override|overrule|bypass|discard|neglect)"
+_TOLD = r"(?:instructions?|prompts?|rules?|directions?|directives?|guidelines?|orders?|commands?)"
+_EARLIER = r"(?:previous|prior|above|earlier|preceding|foregoing|initial|original|existing|system|your)"
+_MODEL = r"(?:ai|llm|(?:ai |large )?language model|ai (?:language )?(?:model|assistant)|chatbot)"
+_OVERRIDE = re.compile(
+    rf"\b{_DROP}\b(?: \w+){{0,4}}? {_EARLIER}\b(?: \w+){{0,3}}? {_TOLD}\b|"
+    rf"\b{_DROP} (?:all|any|every)(?: of)?(?: the| these| those)? (?:instructions?|prompts?|directives?|guidelines?)\b|"
+    rf"\b{_DROP} (?:everything|anything|all|whatever|what)(?: \w+){{0,4}} (?:above|before|so far|earlier|told|said)\b"
+)
+# Words to a model, or of one: whoever describes a person addresses nobody.
+_ADDRESS = re.compile(
+    r"\b(?:new|updated|real|actual|true) (?:system )?(?:instructions?|prompt)\s*:|"
+    r"\b(?:my|your|this|the (?:whole|full|entire|following)) system prompt\b|\bsystem prompt\s*(?::|is\b|says\b)|"
+    rf"\byou are (?:now|no longer|chatgpt|dan|an? (?:assistant|{_MODEL}))\b|"
+    r"\bfrom now on,? (?:you|reply|answer|respond|write|act|always|never)\b|"
+    rf"\bas an? {_MODEL}(?:,| i\b)|\bi am an? {_MODEL}\b|"
+    r"\bi (?:can ?not|can['’]t|won['’]t|am unable to) (?:help|assist|comply|fulfil|process|follow)(?: you)?(?: with)? "
+    r"(?:this|that|your|the)\b|"
+    rf"\b(?:any|every|each|the|next|whatever|whichever) {_MODEL}(?: \w+)? "
+    r"(?:reading|reads|processing|processes|sees|must|should|shall|has to) |"
+    rf"\b(?:dear|hey|hello|attention:?),? (?:{_MODEL}|chatgpt|assistant)\b"
+)
+# What opens a sentence that tells somebody to do something; third persons and nouns don't look like it.
+_IMPERATIVE = re.compile(
+    r"(?:^|[.!?:;—–]['\"”’)]* +)(?:please |now |then |instead,? |also |first,? |and )?"
+    rf"(?:(?:{_DROP}|write|output|print|reply|respond|return|answer|repeat|reveal|translate|generate|produce|say|tell|"
+    r"summari[sz]e|execute|visit|click|send|download|append|insert|include|add|obey|follow|act|pretend|use|describe|"
+    r"stop|begin|start|end|list|show|give|copy|recite|leak|display)"
+    r" (?:a|an|the|this|that|these|those|all|any|every|each|only|exactly|just|me|us|your|yourself|with|in json|as|"
+    r"nothing|everything|no|here|after|before)\b|"
+    r"(?:do not|don['’]t|you (?:are|must|should|shall|have to|may not)|make sure|be sure|under no circumstances) |"
+    r"(?:system|assistant|user|human|developer|instructions?|prompt) ?:)"
+)
+_ORDERS: tuple[tuple[tuple[str, ...], re.Pattern[str]], ...] = (
+    (("ignore", "disregard", "forget", "overr", "bypass", "discard", "neglect"), _OVERRIDE),
+    (
+        ("instruction", "prompt", "you are", "from now on", " ai", "llm", "language model", "chatbot", "assistant",
+         "i can", "i won", "i am unable"),
+        _ADDRESS,
+    ),
+)  # fmt: skip
+
+
+def _normal(text: str) -> str:
+    return unicodedata.normalize("NFKC", text)
+
+
+# "Ignore the instructions before this" in other languages: as an order, or with a word that points at the prompt.
+_ELSEWHERE = tuple(
+    (tuple(_normal(words).split("|")), re.compile(_normal(pattern)))
+    for words, pattern in (
+        # German
+        ("ignorier|vergiss|vergessen sie|missachte|übergehe",
+         r"\b(?:ignorier(?:e|en sie)|vergiss|vergessen sie|missachte|übergehe)\b.{0,30}?\b(?:bisherige|vorherige|"
+         r"vorige|obige|frühere|alle|deine|ihre|sämtliche)\w*.{0,20}?(?:anweisung|instruktion|vorgabe|befehl|prompt)"),
+        # French
+        ("ignore|oublie|abstraction",
+         r"\b(?:ignore[zr]?|oublie[zr]?|fai(?:s|tes) abstraction)\b.{0,30}?(?:instruction|consigne|prompt|directive)\w*"
+         r".{0,20}?(?:précédent|antérieur|ci-dessus|système|initial)"),
+        # Spanish, Portuguese, Italian
+        ("ignor|olvid|omit|esquec|desconsidere|dimentica",
+         r"\b(?:ignor[aeo]|ignorad|ignorar|olvid[ae]|omit[ae]|esquec[ea]|desconsidere|dimentica)\b.{0,30}?(?:instruccion|"
+         r"indicacion|instruç|istruzion|comand|prompt)\w*.{0,20}?(?:anterior|previ|precedent|sistema|arriba|acima|sopra)"),
+        # Dutch
+        ("negeer|vergeet",
+         r"\b(?:negeer|vergeet)\b.{0,20}?(?:vorige|eerdere|bovenstaande|alle).{0,15}?(?:instructies|opdrachten|prompt)"),
+        # Polish
+        ("ignoruj|zapomnij",
+         r"\b(?:zignoruj|ignoruj|zapomnij)\b.{0,30}?(?:poprzedni|wcześniejsz|wszystki|powyższ)\w*.{0,15}?"
+         r"(?:instrukcj|poleceni)"),
+        # Russian, Ukrainian
+        ("игнорируй|забудь|ігноруй",
+         r"\b(?:игнорируй|игнорируйте|забудь|забудьте|ігноруй|ігноруйте)\b.{0,40}?"
+         r"(?:инструкц|указан|команд|інструкц|вказів)"),
+        # Greek
+        ("αγνόησε|αγνοήστε|ξέχασε",
+         r"(?:αγνόησε|αγνοήστε|ξέχασε).{0,30}?(?:προηγούμεν|παραπάνω|όλες).{0,20}?(?:οδηγ|εντολ)"),
+        # Turkish
+        ("talimat|komut|yönerge",
+         r"(?:önceki|yukarıdaki|tüm).{0,25}?(?:talimat|komut|yönerge)\w*.{0,20}?(?:yok say|görmezden gel|unut|"
+         r"dikkate alma)"),
+        # Arabic, Persian, Hebrew
+        ("تجاهل", r"تجاهل.{0,20}?(?:التعليمات|تعليمات|الأوامر|أوامر).{0,15}?(?:السابقة|أعلاه)"),
+        ("نادیده", r"(?:دستورات|دستورالعمل).{0,20}?(?:قبلی|بالا).{0,20}?نادیده"),
+        ("הוראות", r"(?:התעלם|התעלמי|התעלמו|שכח).{0,20}?הוראות.{0,15}?(?:קודמות|הקודמות)"),
+        # Hindi, Thai
+        ("निर्देश|आदेश", r"(?:पिछले|पहले|ऊपर|सभी).{0,20}?(?:निर्देश|आदेश).{0,20}?(?:अनदेखा|नज़रअंदाज़|भूल)"),
+        ("คำสั่ง|คำแนะนำ",
+         r"(?:เพิกเฉย|ละเว้น|ลืม|ไม่ต้องสนใจ).{0,15}?(?:คำสั่ง|คำแนะนำ).{0,15}?(?:ก่อนหน้า|ข้างต้น|ทั้งหมด)"),
+        # Chinese, Japanese, Korean
+        ("忽略|无视|無視|忘记|忘記|不要理会",
+         r"(?:忽略|无视|無視|忘记|忘記|不要理会).{0,8}?(?:之前|以上|上面|先前|前面|所有).{0,6}?(?:指令|指示|提示|说明|說明|要求)"),
+        ("無視|忘れ", r"(?:以前|これまで|上記|今まで|前)の.{0,8}?(?:指示|命令|プロンプト).{0,6}?(?:無視|忘れ)"),
+        ("무시|잊", r"(?:이전|위의|앞의|지금까지).{0,8}?(?:지시|명령|지침|프롬프트).{0,8}?(?:무시|잊)"),
+        # Vietnamese, Indonesian, Swahili
+        ("bỏ qua|phớt lờ|quên", r"(?:bỏ qua|phớt lờ|quên).{0,20}?(?:hướng dẫn|chỉ dẫn|lệnh).{0,15}?(?:trước|trên)"),
+        ("abaikan|lupakan",
+         r"(?:abaikan|lupakan).{0,20}?(?:instruksi|perintah|petunjuk).{0,15}?(?:sebelumnya|di atas)"),
+        ("puuza|sahau", r"\b(?:puuza|sahau)\b.{0,20}?(?:maagizo|maelekezo).{0,20}?(?:awali|yote|juu)"),
+    )
+)  # fmt: skip
+
+
+def marked(text: str) -> bool:
+    """Whether *text* has a mark of a template, of markup, of code or of JSON, also in wide signs."""
+    low = _plain(text)
+    return bool(_SIGNS.search(low) and _MARK.search(low))
+
+
+def ordering(text: str) -> bool:
+    """Whether *text* gives an order to a model, speaks as one, or holds what nobody can read."""
+    coded = len(max(text.split(), key=len, default="")) >= _LEAST_CODED and _CODED.search(text)
+    if coded or _CONTROLS.search(text) or _SPACED_OUT.search(text):
+        return True
+    return overriding(text) or bool(_IMPERATIVE.search(_latin(_plain(text))))
+
+
+def overriding(text: str) -> bool:
+    """Whether *text* tells a model to drop what it was told: that no persona needs quoted as its evidence, either."""
+    low = _plain(text)
+    latin = _latin(low)
+    if any(pattern.search(latin) for words, pattern in _ORDERS if any(word in latin for word in words)):
+        return True
+    return any(pattern.search(low) for words, pattern in _ELSEWHERE if any(word in low for word in words))
+
+
+def _plain(text: str) -> str:
+    """*text* in lower case, its wide and joined signs as plain ones."""
+    return (text if text.isascii() else _normal(_JOINERS.sub("", text))).lower()
+
+
+def _latin(low: str) -> str:
+    """*low* with the letters that its signs look like."""
+    return low.translate(_STANDS_FOR) if _MAY_STAND_IN.search(low) else low
