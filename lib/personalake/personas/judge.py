@@ -13,7 +13,7 @@ from personalake.llm.requests import REQUESTS, REQUESTS_DDL, request
 from personalake.llm.structured import read_json
 from personalake.personas.asked import mark_of
 from personalake.prompts import Prompt, shipped
-from personalake.prompts.render import messages
+from personalake.prompts.render import inert, messages
 from personalake.schemas import VERDICTS
 from personalake.settings import JudgeSettings
 
@@ -48,7 +48,8 @@ def judge_requests(personas: DataFrame, question: Question, prompt: Prompt, seed
 
 def judge_request(persona: Mapping[str, Any], question: Question, prompt: Prompt, seed: int) -> dict[str, Any]:
     """The request that judges one persona: a row of the engine's requests."""
-    values = {"persona": {"mark": mark_of(persona["persona_id"], seed), "text": persona["text"]}}
+    text = inert(persona["text"])
+    values = {"persona": {"mark": mark_of(persona["persona_id"], seed, text), "text": text}}
     return request(question, messages(prompt, values), persona["persona_id"], prompt.prompt_id)
 
 

@@ -67,7 +67,6 @@ REASONS = {
     "same_as_parent": "It has the occupation of the persona that it was asked of, and no other age.",
     "judged_low": "The judge gave it a lower score than the settings ask for.",
     "surplus": "The reply has more personas than were asked for.",
-    "prompt_leak": "It carries words of the prompt, or of an instruction, instead of a person.",
     "is_title": "It is the page's title, not a person.",
     "none_found": "Nobody was found.",
     # vectors
