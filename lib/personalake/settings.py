@@ -156,12 +156,13 @@ class PersonasSettings(_Group):
         description="A persona's field, and the column or key that has it (`a.b`: nested). Fields: text, relation, "
         "occupation, domain, expertise, interests, age_band, region, language, licence, url, source. Known are the "
         "names of Persona Hub's release, FinePersonas, Nemotron-Personas and Synthetic-Persona-Chat; in other sets the "
-        "text is `persona`, else `text`. A row's other short values become its `attributes`.",
+        "text is `persona`, else `text` (`{text: professional_persona}`: another narrative of Nemotron-Personas). A "
+        "row's other short values become its `attributes`.",
     )
     licence: str | dict[str, str] | None = Field(
         None,
         description="Licence of the personas that state none themselves: one for all, or by the file, folder or table "
-        "that they come from (`{/data/nemotron: CC-BY-4.0}`); null: unknown.",
+        "that they come from (`{/data/nemotron: CC-BY-4.0, /data/finepersonas: llama3}`); null: unknown.",
     )
 
     @field_validator("columns")
