@@ -100,10 +100,12 @@ def test_an_unknown_field_is_refused_in_one_line(capsys: pytest.CaptureFixture[s
 
 def test_tables_without_a_text_are_refused_before_they_are_read(tmp_path: Path) -> None:
     pq.write_table(pa.table({"bio": [NURSE]}), tmp_path / "a.parquet")
-    (tmp_path / "b.csv").write_text(f"bio\n{NURSE}\n")
+    (tmp_path / "b.csv").write_text(f"id,bio\n1\n2,{NURSE}\n")
     for name in ("a.parquet", "b.csv"):
         files = list_files([str(tmp_path / name)], PERSONAS)
-        with pytest.raises(InputError, match=r"no text in `persona` or `text`; it has: bio.*columns=\{text: COLUMN\}"):
+        with pytest.raises(
+            InputError, match=r"no text in `persona` or `text`; it has: (id, )?bio .*columns=\{text: COLUMN\}"
+        ):
             own_personas.check_columns(files, DEFAULT)
         own_personas.check_columns(files, PersonasSettings.model_validate({"columns": {"text": "bio"}}))
 

@@ -31,7 +31,7 @@ LAYOUT = Layout(PERSONAS)
 CURE = "--set 'personas.columns={text: COLUMN}'"
 _MAX_BYTES = 1024 * 1024
 _LOOKED_INTO = 8
-"""Folders, and files of each, whose columns are looked at before a run: each is a request, and a set's are alike."""
+"""Folders, files of each, and rows of a CSV file whose columns are looked at before a run; those of a set are alike."""
 
 
 def reading(folder: Folder, settings: PersonasSettings) -> Reading:
@@ -110,7 +110,8 @@ def _columns_of(file: CorpusFile) -> list[str]:
         with open_corpus_file(file.path) as opened:
             if file.format == "parquet":
                 return column_names(opened)
-            first = next(read_delimited(file.path, opened, _MAX_BYTES, _given), None)
-            return list(first[1]) if isinstance(first, tuple) else []
+            # Several, since a row may be shorter than the first one, which names the columns.
+            some = itertools.islice(read_delimited(file.path, opened, _MAX_BYTES, _given), _LOOKED_INTO)
+            return list(dict.fromkeys(name for row in some if isinstance(row, tuple) for name in row[1]))
     except OSError:
         return []

@@ -240,9 +240,9 @@ def _attributes(value: Mapping[str, Any], names: Iterable[str]) -> dict[str, str
     """The first of the columns *names* that can be attributes."""
     found: dict[str, str] = {}
     for name in names:
-        shown = attribute(value[name])
-        if shown:
-            found[clean(name)[:MOST_CHARS]] = shown
+        shown, title = attribute(value[name]), clean(name)[:MOST_CHARS]
+        if shown and title:
+            found[title] = shown
             if len(found) == MOST_ATTRIBUTES:
                 break
     return found or None

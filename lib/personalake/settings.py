@@ -144,7 +144,7 @@ class CorpusSettings(_Group):
 
 
 class PersonasSettings(_Group):
-    """Personas of your own, beside or instead of a corpus."""
+    """Personas that exist already, your own or a published set's, beside or instead of a corpus."""
 
     paths: list[str] = Field(
         default_factory=list,
