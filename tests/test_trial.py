@@ -122,7 +122,7 @@ def test_a_trial_needs_neither_spark_nor_java(personas: Path, endpoint: str, tmp
     [
         ('{"persona": "A nurse"}', ["budget_usd=0.0001"], "US dollars are spent, and this may cost"),
         ('{"persona": "A nurse"}', ["llm.api_key.env=NO_SUCH_KEY"], "the environment variable NO_SUCH_KEY isn't set"),
-        ('{"persona": "A nurse"}', ["personas.column=who"], "no text in `who`; it has: persona"),
+        ('{"persona": "A nurse"}', ["personas.columns={text: who}"], "no text in `who`; it has: persona"),
         ("no json", [], "not_json"),
         ("", [], "empty_file"),
         (None, [], "there is no such file or folder (correct `--personas`)"),

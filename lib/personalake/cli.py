@@ -106,7 +106,7 @@ def _parser() -> argparse.ArgumentParser:
             _add_dedup(command)
     trial = commands.add_parser("try", help="ask a task of a few personas, without Spark (pays)", epilog=_EPILOG)
     trial.add_argument("task", metavar="TASK", help="a task file, or the name of one in `tasks/` beside the settings")
-    trial.add_argument("--personas", required=True, metavar="FILE", help="JSONL or Parquet of personas")
+    trial.add_argument("--personas", required=True, metavar="FILE", help="JSONL, CSV or Parquet of personas")
     trial.add_argument("-n", type=int, default=5, metavar="N", help="personas asked, the first of the file (default 5)")
     _add_common(trial)
     serve = commands.add_parser("serve-offline", help="start the embedded endpoint alone (rules, not a model)")

@@ -10,6 +10,7 @@ from typing import Any
 
 import yaml
 
+from personalake import own_personas
 from personalake.corpus.files import PERSONAS, CorpusFile, list_files
 from personalake.corpus.lists import Lists
 from personalake.errors import InputError, SettingsError
@@ -73,16 +74,18 @@ def read_inputs(settings: Settings, folder: Path, stages: tuple[str, ...] = STAG
 def _files(settings: Settings) -> tuple[tuple[CorpusFile, ...], tuple[CorpusFile, ...]]:
     """The files of the corpus, and those of the user's own personas."""
     pages, own = ([os.path.expanduser(p) for p in paths] for paths in (settings.corpus.paths, settings.personas.paths))
-    if not pages and not own and not settings.corpus.tables:
-        what = "none of `corpus.paths`, `corpus.tables` and `personas.paths` names anything to read"
+    if not pages and not own and not settings.corpus.tables and not settings.personas.tables:
+        what = "none of `corpus.paths`, `corpus.tables`, `personas.paths` and `personas.tables` names anything to read"
         raise SettingsError(what, cure="--set 'corpus.paths=[FOLDER]'")
     files = tuple(list_files(pages, prefix=settings.corpus.prefix)) if pages else ()
     Lists.of(settings.corpus)  # said now rather than by a task
     persona_files = tuple(list_files(own, PERSONAS)) if own else ()
     both = {file.path for file in files} & {file.path for file in persona_files}
+    both |= set(settings.corpus.tables) & set(settings.personas.tables)
     if both:
         what = "is named as a file of pages and as one of personas"
-        raise SettingsError(what, where=min(both), cure="leave it out of `corpus.paths` or of `personas.paths`")
+        raise SettingsError(what, where=min(both), cure="leave it out of `corpus` or of `personas`")
+    own_personas.check_columns(persona_files, settings.personas)
     return files, persona_files
 
 

@@ -89,9 +89,13 @@ def _notes(inputs: Inputs, made: Forecast) -> list[str]:
     folder = Folder(absolute(settings.store.work_path)) / "pilot"
     if (folder / "runs").exists() and not (folder / "_work" / HANDED_OVER).exists():
         notes.append("a pilot works now or was cut off: what it has paid so far is not in these figures")
-    tables = len(settings.corpus.tables) + sum(file.format == DELTA for file in inputs.files)
-    if tables:
-        notes.append(f"{tables} Delta table(s) of the corpus: what is new in them is known, and paid, once it is read")
+    for what, named, files in (
+        ("the corpus", settings.corpus.tables, inputs.files),
+        ("personas", settings.personas.tables, inputs.persona_files),
+    ):
+        tables = len(named) + sum(file.format == DELTA for file in files)
+        if tables:
+            notes.append(f"{tables} Delta table(s) of {what}: what is new in them is known, and paid, once it is read")
     return notes
 
 

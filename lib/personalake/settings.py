@@ -77,6 +77,13 @@ class QualitySettings(_Group):
     )
 
 
+def _only(fields: str, row: str, given: dict[str, str]) -> dict[str, str]:
+    wrong = [field for field in given if field not in fields.split(", ")]
+    if wrong:
+        raise ValueError(f"{wrong[0]!r} is no field of a {row}; fields are {fields}")
+    return given
+
+
 class CorpusSettings(_Group):
     """What is read, and which pages are kept."""
 
@@ -134,20 +141,36 @@ class CorpusSettings(_Group):
     @classmethod
     def _fields(cls, given: dict[str, str]) -> dict[str, str]:
         fields = "text, html, url, title, language, licence, attribution, subject, fetched_at"
-        wrong = [field for field in given if field not in fields.split(", ")]
-        if wrong:
-            raise ValueError(f"{wrong[0]!r} is no field of a page; fields are {fields}")
-        return given
+        return _only(fields, "page", given)
 
 
 class PersonasSettings(_Group):
-    """Personas of your own, beside or instead of a corpus."""
+    """Personas that exist already, your own or a published set's, beside or instead of a corpus."""
 
-    paths: list[str] = Field(default_factory=list, description="Files and folders of JSONL and Parquet.")
-    column: str | None = Field(
-        None, min_length=1, description="Key or column of the persona's text; default: `persona`, else `text`."
+    paths: list[str] = Field(
+        default_factory=list,
+        description="Files and folders of JSONL, CSV and Parquet, Delta tables' folders, patterns and manifests.",
     )
-    licence: str | None = Field(None, description="Licence of the personas that state none themselves; null: unknown.")
+    tables: list[str] = Field(default_factory=list, description="Delta tables of a catalog: `catalog.schema.table`.")
+    columns: dict[str, str] = Field(
+        default_factory=dict,
+        description="A persona's field, and the column or key that has it (`a.b`: nested). Fields: text, relation, "
+        "occupation, domain, expertise, interests, age_band, region, language, licence, url, source. Known are the "
+        "names of Persona Hub's release, FinePersonas, Nemotron-Personas and Synthetic-Persona-Chat; in other sets the "
+        "text is `persona`, else `text` (`{text: professional_persona}`: another narrative of Nemotron-Personas). A "
+        "row's other short values become its `attributes`.",
+    )
+    licence: str | dict[str, str] | None = Field(
+        None,
+        description="Licence of the personas that state none themselves: one for all, or by the file, folder or table "
+        "that they come from (`{/data/nemotron: CC-BY-4.0, /data/finepersonas: llama3}`); null: unknown.",
+    )
+
+    @field_validator("columns")
+    @classmethod
+    def _fields(cls, given: dict[str, str]) -> dict[str, str]:
+        fields = "text, relation, occupation, domain, expertise, interests, age_band, region, language, licence, url"
+        return _only(f"{fields}, source", "persona", given)
 
 
 class ApiKeySettings(_Group):

@@ -17,10 +17,11 @@ from personalake.compare import compare_pages
 from personalake.corpus import ingest as corpus
 from personalake.corpus.files import DELTA
 from personalake.corpus.rows import Reading
-from personalake.corpus.tables import read_tables
+from personalake.corpus.tables import page_tables, read_tables
 from personalake.dedup.sketches import page_sketches
 from personalake.export import About, write_chat
 from personalake.inputs import Inputs
+from personalake.persona_tables import persona_tables
 from personalake.rounds import Rounds
 from personalake.runs import Run
 from personalake.schemas import DOCUMENTS, PERSONAS, Table
@@ -35,7 +36,7 @@ def ingest(run: Run, inputs: Inputs) -> None:
     if inputs.files or settings.corpus.tables:
         reading = corpus.reading(run.store.work / "read" / corpus.STAGE, settings.corpus)
         _read(run, inputs, corpus.STAGE, DOCUMENTS, reading)
-    if inputs.persona_files:
+    if inputs.persona_files or settings.personas.tables:
         reading = own_personas.reading(run.store.work / "read" / own_personas.STAGE, settings.personas)
         _read(run, inputs, own_personas.STAGE, PERSONAS, reading)
 
@@ -52,7 +53,7 @@ def _read(run: Run, inputs: Inputs, stage: str, table: Table, reading: Reading) 
         gone = store.stage(corpus.forgotten(rows, store.read("tombstones")), f"{stage}-forgotten")
         rows = rows.join(gone.select("path", "offset"), ["path", "offset"], "left_anti")
     known = store.read(table.name, until_seq=through)
-    origins = known.select(key, F.col("path" if table is DOCUMENTS else "source").alias("origin"))
+    origins = known.select(key, F.coalesce("path", F.lit("")).alias("origin"))
     if table is DOCUMENTS:
         dropped = store.read("duplicates", until_seq=through).where("kind = 'page'")
         origins = origins.unionByName(dropped.select(F.col("id").alias(key), F.lit("").alias("origin")))
@@ -108,9 +109,10 @@ def _rows(run: Run, inputs: Inputs, stage: str, table: Table, reading: Reading) 
         unread = [file for file in unread if file.path in paths]
     if unread:
         rows = reading.read(store.spark, unread)
-    if pages and (tables or settings.corpus.tables):
-        found = read_tables(store.spark, tables, settings.corpus.tables, seen, settings.corpus)
-        found = store.stage(found, f"{stage}-tables")
+    named = settings.corpus.tables if pages else settings.personas.tables
+    if tables or named:
+        reader = page_tables(settings.corpus) if pages else persona_tables(settings.personas)
+        found = store.stage(read_tables(store.spark, tables, named, seen, reader), f"{stage}-tables")
         if rows is not None:
             rows = rows.unionByName(found)
         elif not found.isEmpty():

@@ -22,7 +22,7 @@ import pyarrow as pa
 from personalake import own_personas
 from personalake.accept import Reading
 from personalake.api_key import check_keys
-from personalake.corpus.files import PERSONAS, list_files
+from personalake.corpus.files import DELTA, PERSONAS, list_files
 from personalake.corpus.records import BadRecord, RefusedError
 from personalake.corpus.splits import Split
 from personalake.errors import InputError, SettingsError, StopRunError
@@ -36,6 +36,7 @@ from personalake.llm.offline import OfflineEndpoint
 from personalake.llm.outcome import cure
 from personalake.llm.purse import in_doubt, release, reserve
 from personalake.llm.wave_plan import Plan
+from personalake.personas.fields import PersonaFields
 from personalake.settings import PersonasSettings
 from personalake.store_files import completions_of, paid_microusd
 from personalake.synthesis import checks
@@ -85,20 +86,23 @@ def read_writers(path: str, most: int, settings: PersonasSettings) -> list[dict[
     A row's own `persona_id` counts, so that rows of the hub are asked as a run would ask them.
     """
     found: list[dict[str, Any]] = []
+    fields = PersonaFields(settings)
     for file in list_files([os.path.expanduser(path)], replace(PERSONAS, setting="--personas")):
+        if file.format == DELTA:
+            raise InputError("it is a Delta table, which needs Spark", where=file.path, cure="give a file of it")
         for row in islice(own_personas.read_given(Split.of(file)), most - len(found)):
             if isinstance(row, BadRecord):
                 raise InputError(f"{row.reason}: {row.detail}", where=f"{row.path}#{row.offset}", cure="mend the row")
             offset, value = row
             try:
-                made = own_personas.persona_row(value, settings)
+                made = fields.row(value, file.path)
             except RefusedError as refused:
                 where = f"{file.path}#{offset}"
-                raise InputError(refused.detail, where=where, cure="name it in personas.column") from refused
+                raise InputError(refused.detail, where=where, cure=own_personas.CURE) from refused
             given = value.get("persona_id")
             if isinstance(given, str) and len(given) == _ID_CHARS and set(given) <= _HEX:
                 made["persona_id"] = given
-            found.append({"root_doc_id": None, "source": file.path, "rank": "", **made})
+            found.append({"root_doc_id": None, "rank": "", **made})
     if not found:
         raise InputError("it holds no persona", where=path, cure='a line is {"persona": "A nurse who ..."}')
     return found

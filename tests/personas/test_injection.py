@@ -14,12 +14,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pyspark.sql import SparkSession
 
-from personalake import own_personas
 from personalake.accept import arrow_schema, judge
 from personalake.llm.models import Abilities, Question
 from personalake.llm.structured import Checker
 from personalake.personas import expand, infer
 from personalake.personas.asked import mark_of
+from personalake.personas.fields import PersonaFields
 from personalake.personas.orders import marked, ordering, overriding
 from personalake.personas.shape import RELATIONS
 from personalake.prompts.render import inert
@@ -235,7 +235,7 @@ def test_a_persona_that_gives_orders_stays_in_its_fence_when_others_are_asked_fo
 @pytest.mark.parametrize("task", TASKS, ids=lambda task: task.task)
 @pytest.mark.parametrize("text", NASTY)
 def test_a_persona_that_gives_orders_stays_in_its_tag_when_it_is_to_write(text: str, task: Task) -> None:
-    row = own_personas.persona_row({"persona": text, "language": "en"}, PersonasSettings.model_validate({}))
+    row = PersonaFields(PersonasSettings.model_validate({})).row({"persona": text, "language": "en"}, "mine.jsonl")
     bodies = [
         json.loads(writing_request({**_parent(each), "persona_id": "p"}, task, QUESTION, 0)["body"])
         for each in (row["text"], "A nurse.")

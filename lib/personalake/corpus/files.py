@@ -74,9 +74,9 @@ PAGES = Kinds(
 
 PERSONAS = Kinds(
     "personas.paths",
-    "JSONL or Parquet",
-    ("jsonl", "parquet"),
-    "*.jsonl, *.ndjson (each also .gz, .zst, .lz4), *.parquet",
+    "JSONL, CSV or Parquet",
+    ("jsonl", "csv", "parquet"),
+    "*.jsonl, *.ndjson, *.csv, *.tsv (each also .gz, .zst, .lz4), *.parquet",
 )
 """Personas of the user's own."""
 

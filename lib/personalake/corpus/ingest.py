@@ -70,7 +70,7 @@ def page_row(record: Record, settings: CorpusSettings, lists: Lists) -> Row:
             found = extract(record.html, record.charset)
             text, title, language = found.text, title or found.title, language or found.language
             licence = licence or licence_of(record.html)
-        licence = licence or lists.licence_at(record.path)
+        licence = licence or lists.licence_of.at(record.path)
         lists.check_licence(licence)
         text = filters.cut(filters.clean(text), settings.max_chars)
         filters.check(text, settings.min_chars)

@@ -21,6 +21,29 @@ _WORD = re.compile(r"\w+")
 
 
 @dataclass(frozen=True)
+class Licences:
+    """The licences of rows that state none, by the file, folder or table that they come from."""
+
+    by_root: Mapping[str, str]
+    """Under `` that of all others."""
+
+    @classmethod
+    def of(cls, given: str | Mapping[str, str] | None, base: str = "") -> Licences:
+        """What a setting gives: one licence for all, or one by path or table; paths are relative to *base*."""
+        if not isinstance(given, Mapping):
+            return cls({"": given} if given else {})
+        roots = {normal(path): licence for path, licence in given.items()}
+        # Whether the folder was named as it is here or by its whole path.
+        whole = {root: os.path.join(base or os.getcwd(), root) for root in roots if "://" not in root}
+        return cls(roots | {os.path.normpath(path): roots[root] for root, path in whole.items()})
+
+    def at(self, path: str) -> str | None:
+        """The licence of a row that states none, by the *path* of its file or the name of its table."""
+        root = root_of(path, self.by_root) if self.by_root else None
+        return self.by_root.get(root or "")
+
+
+@dataclass(frozen=True)
 class Lists:
     """What the lists say, read once a task; they may have millions of lines, so they don't travel with the job."""
 
@@ -28,8 +51,7 @@ class Lists:
     words: frozenset[str]
     phrases: tuple[str, ...]
     licences: tuple[str, ...] | None
-    licence_of: Mapping[str, str]
-    """Of pages that state none, by the file, folder or table that they come from; under `` that of all others."""
+    licence_of: Licences
     digest: str = ""
     """Of the files' contents, by which a change of them shows."""
 
@@ -46,7 +68,7 @@ class Lists:
             single,
             tuple(sorted(words - single)),
             None if settings.licences is None else tuple(each.lower() for each in settings.licences),
-            _licence_of(settings.licence, base),
+            Licences.of(settings.licence, base),
             hashlib.sha256(json.dumps([domain_files, word_files]).encode()).hexdigest(),
         )
 
@@ -54,11 +76,6 @@ class Lists:
         """Raise :class:`RefusedError` (`blocked_domain`) for a page of a blocked domain, or one below it."""
         if self.domains and (domain := within(url, self.domains)):
             raise RefusedError("blocked_domain", f"{domain} is on a list")
-
-    def licence_at(self, path: str) -> str | None:
-        """The licence of a page that states none, by the *path* of its file or the name of its table."""
-        root = root_of(path, self.licence_of) if self.licence_of else None
-        return self.licence_of.get(root or "")
 
     def check_licence(self, licence: str | None) -> None:
         """Raise :class:`RefusedError` (`licence`) for a page under none of the licences that are wanted."""
@@ -78,15 +95,6 @@ class Lists:
         found = found or next((phrase for phrase in self.phrases if phrase in lower), None)
         if found:
             raise RefusedError("blocked_word", f"{found!r} is on a list")
-
-
-def _licence_of(given: str | Mapping[str, str] | None, base: str) -> dict[str, str]:
-    if not isinstance(given, Mapping):
-        return {"": given} if given else {}
-    roots = {normal(path): licence for path, licence in given.items()}
-    # Whether the folder was named as it is here or by its whole path.
-    whole = {root: os.path.join(base or os.getcwd(), root) for root in roots if "://" not in root}
-    return roots | {os.path.normpath(path): roots[root] for root, path in whole.items()}
 
 
 def _content(file: str, setting: str, base: str) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, BinaryIO, TypeVar
 
 import pyarrow as pa
@@ -20,7 +20,7 @@ _BATCH_ROWS = 4_096
 def read_rows(
     path: str,
     file: BinaryIO,
-    columns: Callable[[list[str]], list[str]] | None,
+    columns: Callable[[Mapping[str, str]], list[str]] | None,
     make: Callable[[str, int, dict[str, Any]], T],
     start: int = 0,
     end: int | None = None,
@@ -28,12 +28,12 @@ def read_rows(
     """Yield what *make* makes of (path, number of the row, row), or why that is nothing.
 
     Of a file, those row groups that begin in the bytes from *start* up to *end*. *columns* chooses among the names of
-    all columns, nested ones with their paths; a file of which it chooses none is one `no_text`. A row group that
-    can't be read is one `corrupt`, a file whose footer can't be read one `not_parquet`.
+    all columns, nested ones with their paths, each with its physical type; a file of which it chooses none is one
+    `no_text`. A row group that can't be read is one `corrupt`, a file whose footer can't be read one `not_parquet`.
     """
     try:
         table = pq.ParquetFile(file)
-        leaves = [table.schema.column(n).path for n in range(len(table.schema))]
+        leaves = _leaves(table)
     except (pa.ArrowException, OSError) as error:
         if not start:
             yield BadRecord(path, 0, "not_parquet", _said(error))
@@ -41,7 +41,7 @@ def read_rows(
     chosen = None if columns is None else columns(leaves)
     if chosen == [] and table.metadata.num_rows:
         if not start:
-            shown = ", ".join(leaves[:12])
+            shown = ", ".join(list(leaves)[:12])
             yield BadRecord(path, 0, "no_text", f"none of its {table.metadata.num_rows} rows: its columns are {shown}")
         return
     first = 0
@@ -50,6 +50,19 @@ def read_rows(
         if start <= _begins(group) < (math.inf if end is None else end):
             yield from _group(path, table, number, chosen, first, make)
         first += group.num_rows
+
+
+def _leaves(table: pq.ParquetFile) -> dict[str, str]:
+    columns = (table.schema.column(n) for n in range(len(table.schema)))
+    return {column.path: column.physical_type for column in columns}
+
+
+def column_names(file: BinaryIO) -> list[str]:
+    """The names of a file's outermost columns; none where it can't be read."""
+    try:
+        return list(pq.ParquetFile(file).schema_arrow.names)
+    except (pa.ArrowException, OSError):
+        return []
 
 
 def row_count(file: BinaryIO) -> int:

@@ -92,20 +92,17 @@ class Reading:
     version, is part of the folder's name.
     """
 
-    def __init__(
-        self, folder: Folder, layout: Layout, reader: Reader, shaped_by: object, *, parted: bool = True
-    ) -> None:
-        """Rows of *layout* by *reader*; large files are read in parts where *parted*, else whole."""
+    def __init__(self, folder: Folder, layout: Layout, reader: Reader, shaped_by: object) -> None:
+        """Rows of *layout* by *reader*."""
         name = hashlib.sha256(json.dumps([__version__, shaped_by], sort_keys=True).encode()).hexdigest()[:16]
         self._top, self._folder, self._layout, self._reader = folder, folder / name, layout, reader
-        self._parted = parted
 
     def read(self, spark: SparkSession, files: Sequence[CorpusFile]) -> DataFrame:
         """The rows of *files*, of which tasks read what isn't there yet.
 
         Raises :class:`InputError` where a file that is there can't be read.
         """
-        wanted = [split for file in files for split in (splits_of(file) if self._parted else [Split.of(file)])]
+        wanted = [split for file in files for split in splits_of(file)]
         done = self._done(set(wanted))
         each = sum(file.size for file in files) // (2 * parallelism(spark))
         target = min(BIN_BYTES, max(_LEAST_BYTES, each))

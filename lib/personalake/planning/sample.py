@@ -32,7 +32,7 @@ def sample(run: Run, inputs: Inputs, main: Store, most: int) -> None:
     files = () if enough else tuple(file for file in inputs.files if file.format != DELTA)
     pages = _read(run, files, lambda name: corpus.reading(folder / name, settings.corpus), "doc_id", most)
     found = _land(run, corpus.STAGE, DOCUMENTS, pages, known, most)
-    files = inputs.persona_files
+    files = tuple(file for file in inputs.persona_files if file.format != DELTA)
     own = _read(run, files, lambda name: own_personas.reading(folder / name, settings.personas), "persona_id", most)
     found += _land(run, own_personas.STAGE, PERSONAS, own, None, most)
     folder.delete()

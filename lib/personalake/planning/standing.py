@@ -122,10 +122,10 @@ def _pilot_pages(store: Store, pilot: Store, inputs: Inputs) -> DataFrame:
 
 
 def _unread(store: Store, inputs: Inputs) -> dict[str, tuple[int, int]]:
-    pages = [file for file in inputs.files if file.format != DELTA]
-    files = [corpus.files_frame(store.spark, each) for each in (pages, inputs.persona_files)]
-    listed = files[0].withColumn("own", F.lit(False)).unionByName(files[1].withColumn("own", F.lit(True)))
-    new = listed.join(store.read("files_seen").select("path", "size", "stamp"), ["path", "size", "stamp"], "left_anti")
+    listed = [[file for file in each if file.format != DELTA] for each in (inputs.files, inputs.persona_files)]
+    files = [corpus.files_frame(store.spark, each) for each in listed]
+    every = files[0].withColumn("own", F.lit(False)).unionByName(files[1].withColumn("own", F.lit(True)))
+    new = every.join(store.read("files_seen").select("path", "size", "stamp"), ["path", "size", "stamp"], "left_anti")
     found = new.groupBy(kind_column(F.col("own")).alias("kind")).agg(F.count("*").alias("files"), F.sum("size"))
     return {row["kind"]: (int(row["files"]), int(row["sum(size)"])) for row in found.collect()}
 
