@@ -24,7 +24,7 @@ from personalake.personas.values import MOST_CHARS, age_band, attribute, listed,
 from personalake.settings import PersonasSettings
 from tests.conftest import SHARED
 
-SETS = Path(__file__).parent / "data" / "persona_sets"
+SETS = Path(__file__).parents[1] / "data" / "persona_sets"
 NURSE = "A night-shift nurse who plans the ward's rota and counts every pill twice"
 
 
