@@ -48,6 +48,12 @@ class Counted:
     about: float
     by_run: tuple[tuple[int, float, float], ...]
 
+    @property
+    def growth(self) -> tuple[tuple[int, float], ...]:
+        """How many different ones there were after each of these runs."""
+        later = itertools.accumulate((new for _, _, new in self.by_run[:0:-1]), initial=0.0)
+        return tuple((run, self.about - more) for (run, _, _), more in zip(self.by_run[::-1], later, strict=True))[::-1]
+
 
 @dataclass(frozen=True)
 class Overlap:
