@@ -51,8 +51,11 @@ class Counted:
     @property
     def growth(self) -> tuple[tuple[int, float], ...]:
         """How many different ones there were after each of these runs."""
-        later = itertools.accumulate((new for _, _, new in self.by_run[:0:-1]), initial=0.0)
-        return tuple((run, self.about - more) for (run, _, _), more in zip(self.by_run[::-1], later, strict=True))[::-1]
+        points, later = list[tuple[int, float]](), 0.0
+        for run, _, new in reversed(self.by_run):
+            points.append((run, self.about - later))
+            later += new
+        return tuple(reversed(points))
 
 
 @dataclass(frozen=True)

@@ -21,14 +21,10 @@ from personalake.work import absolute
 _READING = """distinct-n: different runs of n words, of all such runs. compression: bytes over compressed bytes, higher
 where texts repeat each other. self-repetition: mean ln(1 + runs of four words shared with other texts). nearest: mean
 similarity to the nearest other text. combinations: of domain, expertise and age band, as a share of those possible."""
-_EQUAL = (
-    """Groups compare where each is measured by as many tokens (distinct-n, compression, self-repetition) and rows."""
-)
-_INTERVALS = f"""Intervals are of 95 %, by redrawing three quarters of both samples: of twenty differences that are none,
-one seems to be more than chance. Groups with fewer than {LEAST} rows in either store are left out."""
-_STAND_INS = (
-    "These texts are stand-ins made by rules, not by a model: the figures say nothing of what a model would write."
-)
+_EQUAL = "Groups compare where each has as many tokens (distinct-n, compression, self-repetition) and rows (all else)."
+_INTERVALS = f"""Intervals are of 95 %, by redrawing three quarters of both samples: of twenty differences that are no
+more than chance, one seems to be. Groups with fewer than {LEAST} rows in either store are left out."""
+_STAND_INS = "These texts are stand-ins made by rules: the figures say nothing of what a model would write."
 
 
 def check(of: str, by: str | None, against: str | None, settings: StoreSettings) -> None:
@@ -58,6 +54,8 @@ def measured(store: Store, settings: Settings, of: str, by: str | None) -> Shown
     counted = coverage(store.read("sketches")).counted if of == "hub" else ()
     tables = (*told.at_one_size(found, _noun(of)), *told.of_all(found, _noun(of)), *told.growth(counted))
     data = {"store": store.address, "of": of, **told.public(found), "growth": told.public_growth(counted)}
+    if not found.groups[0].rows:
+        return Shown(data, f"there are no {_noun(of)} yet")
     return Shown(data, _text(tables, _EQUAL, _READING, *_stand_ins(of, store)))
 
 

@@ -42,8 +42,10 @@ class Shape:
     combined: tuple[str, ...] = ()
 
 
-def group_sizes(rows: DataFrame, by: Sequence[str], counted: Sequence[str] = ()) -> dict[Key, int]:
-    """How many rows each group has: all, the largest of each column of *by* and the rest, and all groups of *counted*.
+def group_sizes(
+    rows: DataFrame, by: Sequence[str], counted: Sequence[str] = (), largest: int = LARGEST
+) -> dict[Key, int]:
+    """How many rows each group has: all, the *largest* of each column of *by*, the rest, and all groups of *counted*.
 
     The largest come first.
     """
@@ -57,7 +59,7 @@ def group_sizes(rows: DataFrame, by: Sequence[str], counted: Sequence[str] = ())
         F.row_number().over(every.orderBy(F.col("rows").desc(), "group")).alias("place"),
         F.sum("rows").over(every).alias("whole"),
     )
-    found = ranked.where((F.col("place") <= LARGEST) | F.col("by").isin(*counted)).collect()
+    found = ranked.where((F.col("place") <= largest) | F.col("by").isin(*counted)).collect()
     order = list(groupings)
     found.sort(key=lambda row: (order.index(row["by"]), row["place"]))
     sizes = {(row["by"], row["group"]): int(row["rows"]) for row in found}

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pyspark.sql import DataFrame
 
 from personalake.diversity import every
-from personalake.diversity.draw import ALL, MOST, Key, Shape, group_sizes, samples
+from personalake.diversity.draw import ALL, LARGEST, MOST, Key, Shape, group_sizes, samples
 from personalake.diversity.sample import Figures, Sample, Values, figures
 
 LEAST = 30
@@ -50,6 +50,7 @@ def diversity(
     *,
     seed: int = 0,
     most: int = MOST,
+    largest: int = LARGEST,
     counted: Sequence[str] = (),
     vectors: DataFrame | None = None,
     whole: bool = True,
@@ -58,9 +59,9 @@ def diversity(
 
     The sample of a group are its *most* rows of lowest hash of (*seed*, id). Where there are more rows, all of them are
     read if the *whole* is wanted; a report leaves that, so as to take no longer for a larger store. Of the columns
-    *counted* only the groups' rows are told.
+    *counted* only the groups' rows are told; of the others the *largest* groups are named, the rest are one.
     """
-    sizes = group_sizes(rows, shape.by, counted)
+    sizes = group_sizes(rows, shape.by, counted, largest)
     drawn = samples(rows, sizes, shape, seed, most=most, vectors=vectors)
     size, values = common_size(drawn), drawn[ALL].values()
     least = least_rows(drawn[ALL])
