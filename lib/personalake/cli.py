@@ -37,6 +37,7 @@ _COMMANDS = {
     "report": "write the HTML report",
     "status": "what the store holds and how its last runs ended",
     "hub": "show personas of the hub",
+    "diversity": "how diverse personas or examples are, by group, or beside another store's",
     "rejects": "show what was refused, and why; or ask again (--replay; pays)",
     "reaccept": "read stored replies again under today's checks; pays nothing",
     "tasks": "list and check the task files",
@@ -97,6 +98,8 @@ def _parser() -> argparse.ArgumentParser:
             command.add_argument("--limit", type=int, default=20, help="rows shown (default 20)")
         if name == "hub":
             command.add_argument("--like", metavar="TEXT", help="those that resemble this text most, by common words")
+        if name == "diversity":
+            _add_diversity(command)
         if name == "rejects":
             command.add_argument("--replay", action="store_true", help="ask again for what was refused, and pay for it")
         if name in ("rejects", "reaccept"):
@@ -125,6 +128,21 @@ def _add_dedup(command: argparse.ArgumentParser) -> None:
     own.add_argument("--column", metavar="NAME", help="column of the texts")
     own.add_argument("--id", metavar="NAME", help="column of unique ids; without it, rows are numbered in their order")
     own.add_argument("--out", metavar="DIR", help="folder of the Delta tables `kept` and `duplicates`")
+
+
+def _add_diversity(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--of", choices=("hub", "personas", "examples"), default="hub", help="what is measured (default %(default)s)"
+    )
+    command.add_argument(
+        "--by",
+        metavar="WHAT",
+        help="hop, source, language, domain, relation or model of personas (default hop and source); "
+        "task, model, source, language or variation of examples (default task and model)",
+    )
+    command.add_argument(
+        "--against", metavar="STORE", help="another store's folder (or catalog.schema): both side by side"
+    )
 
 
 def _add_common(command: argparse.ArgumentParser) -> None:
@@ -183,9 +201,9 @@ def _run(arguments: argparse.Namespace) -> int:
             done = execute(inputs, stages, verbose=arguments.verbose, say=terminal.say, progress=terminal.progress)
         return _finish(arguments, done)
     showing: dict[str, Callable[..., Any]] = {
-        "status": show.status, "hub": show.hub, "rejects": show.rejects,
+        "status": show.status, "hub": show.hub, "rejects": show.rejects, "diversity": show.diversity,
     }  # fmt: skip
-    named = ("where", "limit", "stage", "like")
+    named = ("where", "limit", "stage", "like", "of", "by", "against")
     options = {name: getattr(arguments, name) for name in named if hasattr(arguments, name)}
     return _finish(arguments, showing[command](inputs, verbose=arguments.verbose, **options))
 

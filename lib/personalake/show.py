@@ -148,6 +148,17 @@ def _most_alike(frame: DataFrame, columns: tuple[str, ...], like: str, limit: in
     return _rows(alike.select(F.round("similarity", 4).alias("similarity"), *columns))
 
 
+def diversity(inputs: Inputs, *, verbose: bool, of: str, by: str | None = None, against: str | None = None) -> Shown:
+    """How diverse the hub, personas or examples are, by group; or beside those of the store *against*."""
+    from personalake.diversity import command  # noqa: PLC0415 (Spark only where tables are read)
+
+    command.check(of, by, against, inputs.settings.store)
+    with _store(inputs, verbose) as store:
+        if against is None:
+            return command.measured(store, inputs.settings, of, by)
+        return command.compared(store, inputs.settings, of, by, against)
+
+
 def tasks(settings: Settings, folder: Path) -> Shown:
     """The task files beside the settings, each read and checked, and the targets that the settings set."""
     targets = {item.task: item.target for item in settings.synthesize.tasks}

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pyspark.sql import SparkSession
 
-from personalake.dedup.like import jaccard, similarities
+from personalake.dedup.like import jaccard, jaccards, similarities
 from personalake.dedup.ragged import ragged
 from personalake.dedup.tokens import token_hashes, tokens
 
@@ -25,6 +25,15 @@ def test_the_similarity_is_that_of_the_token_sets(texts: list[str], wanted: str)
         for text in texts
     ]
     assert found.tolist() == pytest.approx(expected)
+
+
+@given(st.lists(WORDS, max_size=80), st.integers(0, 60))
+def test_any_two_of_a_sample_have_the_similarity_of_their_token_sets(texts: list[str], copies: int) -> None:
+    texts = [*texts, *texts[:1] * copies]
+    found = jaccards(ragged(token_hashes(pa.array(texts, pa.string()))))
+    sets = [tokens(text) for text in texts]
+    expected = [[len(a & b) / len(a | b) if a | b else 1.0 for b in sets] for a in sets]
+    assert found.tolist() == [pytest.approx(row, abs=1e-6) for row in expected]
 
 
 def test_rows_get_their_similarity_whatever_their_key(spark: SparkSession) -> None:

@@ -22,7 +22,7 @@ from personalake.corpus.files import CorpusFile
 from personalake.corpus.ingest import content_hash
 from personalake.dedup import contained, sketches
 from personalake.dedup.contained import Share, in_other, known
-from personalake.dedup.coverage import COUNT_ERROR, count, coverage
+from personalake.dedup.coverage import COUNT_ERROR, Counted, count, coverage
 from personalake.dedup.registers import (
     PERMUTATIONS,
     PRECISION,
@@ -223,6 +223,12 @@ def _rows(texts: Sequence[str], folder: str) -> list[tuple[str, str, str, str]]:
 
 
 PAGE_COLUMNS = "doc_id string, text string, url string, path string"
+
+
+def test_growth_is_how_many_there_were_after_each_run_those_before_the_last_ones_included() -> None:
+    counted = Counted("personas", 130.0, ((5, 40.0, 30.0), (6, 20.0, 0.0), (7, 25.0, 20.0)))
+    assert counted.growth == ((5, 110.0), (6, 110.0), (7, 130.0))
+    assert Counted("personas", 0.0, ()).growth == ()
 
 
 def test_counts_and_overlaps_of_pages_are_as_near_to_exact_ones_as_they_say(spark: SparkSession) -> None:

@@ -10,6 +10,7 @@ from personalake.report.html import (
     Drop,
     DuplicateSample,
     ExampleSample,
+    Growth,
     PersonaSample,
     RejectSample,
     ReportFacts,
@@ -419,6 +420,54 @@ def facts() -> ReportFacts:
             ("software", 80),
             ("history", 60),
             ("", 60),
+        ),
+        diversity=(
+            (
+                "By 1,240 tokens and 58 personas of each",
+                tuple(
+                    {
+                        "group": group,
+                        "personas": rows,
+                        "distinct-1": one,
+                        "distinct-2": two,
+                        "distinct-3": three,
+                        "compression": packed,
+                        "self-repetition": again,
+                        "nearest": near,
+                    }
+                    for group, rows, one, two, three, packed, again, near in (
+                        ("all", "1,338", "0.512", "0.871", "0.943", "2.21", "0.71", "0.274"),
+                        ("hop 0", "1,021", "0.518", "0.874", "0.946", "2.19", "0.66", "0.268"),
+                        ("hop 1", "317", "0.461", "0.822", "0.902", "2.44", "1.08", "0.331"),
+                        (
+                            "s3://crawl-mirror/2026-02/segments/00017/part-00.warc.gz",
+                            "640",
+                            "0.507",
+                            "0.866",
+                            "0.939",
+                            "2.22",
+                            "0.73",
+                            "0.279",
+                        ),
+                        ("data/eigene/personen.jsonl", "12", "–", "–", "–", "–", "–", "–"),
+                        ("any other source", "686", "0.515", "0.873", "0.944", "2.20", "0.69", "0.271"),
+                    )
+                ),
+            ),
+            (
+                "Attributes: entropy as a share of the most that it can be (and how many have one)",
+                (
+                    {"group": "all", "personas": "1,338", "domain": "0.91", "expertise": "0.97 (83%)"},
+                    {"group": "hop 1", "personas": "317", "domain": "0.84", "expertise": "0.95 (71%)"},
+                ),
+            ),
+        ),
+        growth=(
+            Growth("Different personas", ((1, 402.0), (2, 771.0), (3, 980.0), (5, 1_190.4), (6, 1_338.0))),
+            Growth(
+                "Different runs of three words in them",
+                ((1, 6_010.0), (2, 10_800.0), (3, 13_100.0), (5, 15_020.0), (6, 16_300.0)),
+            ),
         ),
         waste=(("sent_twice_after_crash", 0.003), ("rejected", 0.0012)),
         settings="seed: 0\nbudget_usd: 20.0\nllm:\n  base_url: offline\n  model: offline-rules\n"

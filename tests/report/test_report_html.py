@@ -14,6 +14,7 @@ from personalake.report.html import (
     Drop,
     DuplicateSample,
     ExampleSample,
+    Growth,
     PersonaSample,
     RejectSample,
     ReportFacts,
@@ -101,6 +102,8 @@ def hostile() -> ReportFacts:
         stages_of=bad,
         languages=((bad, 3),),
         domains=((bad, 3),),
+        diversity=((bad, ({bad: bad, "more": bad},)),),
+        growth=(Growth(bad, ((1, 2.0), (2, 3.0))),),
         waste=((bad, 0.1),),
         stages=(
             StageFacts(
@@ -285,6 +288,26 @@ def test_a_distribution_names_twelve_and_sums_the_rest(facts: ReportFacts) -> No
     assert "Japanese (ja) 148 11.1%" in text
     assert "3 others 24 1.8%" in text
     assert "tok" not in text.split("Languages")[1].split("Domains")[0]
+
+
+def test_diversity_stands_by_group_with_what_its_figures_mean(facts: ReportFacts) -> None:
+    text = Page(render(facts)).text
+    assert "any other source 686 0.515 0.873 0.944 2.20 0.69 0.271" in text
+    assert "Compression: bytes over compressed bytes" in text
+
+
+def test_a_hub_that_grew_shows_by_how_much_from_its_first_run_to_its_last(facts: ReportFacts) -> None:
+    page = Page(render(facts))
+    assert "Different personas: about 402 after run 1, 1338 after run 6" in page.text
+    lines = [attrs["d"] for tag, attrs in page.elements if tag == "path" and attrs.get("class") == "line"]
+    assert lines[0] == "M0.00 69.96L250.00 42.38L500.00 26.76L750.00 11.03L1000.00 0.00"
+    assert len(lines) == 2
+
+
+def test_what_is_not_measured_has_no_section(facts: ReportFacts) -> None:
+    assert 'id="diversity"' not in render(replace(facts, diversity=(), growth=()))
+    assert 'id="growth"' not in render(replace(facts, growth=()))
+    assert 'id="growth"' in render(replace(facts, diversity=()))
 
 
 def test_semantic_dedup_is_named_even_where_it_was_not_run() -> None:

@@ -48,6 +48,15 @@ class Counted:
     about: float
     by_run: tuple[tuple[int, float, float], ...]
 
+    @property
+    def growth(self) -> tuple[tuple[int, float], ...]:
+        """How many different ones there were after each of these runs."""
+        points, later = list[tuple[int, float]](), 0.0
+        for run, _, new in reversed(self.by_run):
+            points.append((run, self.about - later))
+            later += new
+        return tuple(reversed(points))
+
 
 @dataclass(frozen=True)
 class Overlap:

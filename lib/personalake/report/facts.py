@@ -177,13 +177,21 @@ class Samples:
         return len(self.personas) + len(self.duplicates) + len(self.examples) + len(self.rejects)
 
 
+@dataclass(frozen=True)
+class Growth:
+    """How many different ones there were after each run, oldest first: the run's number, and about how many."""
+
+    name: str
+    points: tuple[tuple[int, float], ...]
+
+
 @dataclass(frozen=True, kw_only=True)
 class ReportFacts:
     """All that the report says.
 
     *stand_in* is true where the embedded endpoint wrote any text. *stages_of* says what the stages' figures span
     ("this run", "all runs of this store"). *languages* and *domains* are counted over the hub, in any order.
-    *coverage* has tables: a caption, and rows by their columns, of which the first names the row.
+    *coverage* and *diversity* have tables: a caption, and rows by their columns, of which the first names the row.
     *settings* is YAML-like text without keys; *waste* is wasted US dollars by cause, this run.
     """
 
@@ -205,6 +213,8 @@ class ReportFacts:
     domains: Counts = ()
     semantic_dedup: str = "not run"
     coverage: tuple[tuple[str, tuple[dict[str, str], ...]], ...] = ()
+    diversity: tuple[tuple[str, tuple[dict[str, str], ...]], ...] = ()
+    growth: tuple[Growth, ...] = ()
     waste: tuple[tuple[str, float], ...] = ()
     settings: str = ""
     warnings: tuple[str, ...] = ()

@@ -14,14 +14,14 @@ from pyspark.sql import functions as F
 from personalake import __version__
 from personalake.dedup.coverage import coverage
 from personalake.dedup.embedding import METHOD
+from personalake.diversity import told
 from personalake.errors import InputError
 from personalake.llm.journal import TRIED
 from personalake.llm.offline.settings import is_stand_in
 from personalake.personas.judge import CHECK
 from personalake.reach import DEDUP_OF_HOP
-from personalake.report import covered
+from personalake.report import covered, diverse
 from personalake.report.facts import (
-    Counts,
     Drop,
     DuplicateSample,
     ExampleSample,
@@ -65,14 +65,13 @@ def gather(run: Run, samples: int, status: Status, message: str) -> ReportFacts:
         lambda: _stages(run),
         lambda: sorted(row[0] for row in store.read("completions").select("model").distinct().collect()),
         lambda: _samples(run, samples),
-        lambda: _counts(hub, "language"),
-        lambda: _counts(hub, "domain"),
+        lambda: diverse.measured(hub, run.settings.seed),
         lambda: _table_sizes(run),
         lambda: store.read("runs").where("stage != 'run'").agg(F.sum("wasted_microusd")).collect()[0][0],
-        lambda: covered.tables(coverage(store.read("sketches"))),
+        lambda: coverage(store.read("sketches")),
         lambda: store.read("duplicates").where(F.col("method") == METHOD).count(),
     )
-    stages, models, shown, languages, domains, sizes, wasted, covers, repeats = at_once(*queries)
+    stages, models, shown, measured, sizes, wasted, covers, repeats = at_once(*queries)
     return ReportFacts(
         store=store.address,
         run_id=run.run_id,
@@ -88,9 +87,11 @@ def gather(run: Run, samples: int, status: Status, message: str) -> ReportFacts:
         stages=tuple(stages),
         stages_of="all runs of this store",
         samples=shown,
-        languages=languages,
-        domains=domains,
-        coverage=covers,
+        languages=diverse.counts(measured, "language"),
+        domains=diverse.counts(measured, "domain"),
+        coverage=covered.tables(covers),
+        diversity=told.at_one_size(measured, "personas"),
+        growth=diverse.growth(covers),
         waste=_waste(run),
         semantic_dedup=_semantic(run, int(repeats)),
         settings=yaml.safe_dump(run.settings.shaping_rows(), sort_keys=False, allow_unicode=True),
@@ -234,11 +235,6 @@ def _waste(run: Run) -> tuple[tuple[str, float], ...]:
     for record in run.stages:
         causes.update(record.waste)
     return tuple((cause, microusd / 1e6) for cause, microusd in causes.most_common())
-
-
-def _counts(rows: DataFrame, column: str) -> Counts:
-    found = rows.groupBy(column).count().collect()
-    return tuple(sorted(((row[column] or "unknown", int(row["count"])) for row in found), key=lambda c: (-c[1], c[0])))
 
 
 def _samples(run: Run, most: int) -> Samples:

@@ -18,6 +18,7 @@ from personalake.report.facts import (
     Drop,
     DuplicateSample,
     ExampleSample,
+    Growth,
     PersonaSample,
     RejectSample,
     ReportFacts,
@@ -28,6 +29,7 @@ from personalake.report.facts import (
     Turn,
 )
 from personalake.report.funnel import bars
+from personalake.report.growth import curve
 from personalake.report.passages import Piece, differing, pieces, shorten, visible
 
 __all__ = [
@@ -35,6 +37,7 @@ __all__ = [
     "Drop",
     "DuplicateSample",
     "ExampleSample",
+    "Growth",
     "PersonaSample",
     "RejectSample",
     "ReportFacts",
@@ -72,6 +75,7 @@ def render(facts: ReportFacts) -> str:
         broken=[stage.label for stage in facts.stages if not (stage.requests_hold and stage.items_hold)],
         languages=_top([(plain.language(code), count) for code, count in facts.languages]),
         domains=_top([(name or "unknown", count) for name, count in facts.domains]),
+        curves=[(growth, curve(growth.points)) for growth in facts.growth],
         limits=LIMITS,
     )
 
