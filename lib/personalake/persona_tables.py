@@ -37,8 +37,7 @@ def _columns(schema: StructType, table: str, settings: PersonasSettings) -> Sequ
     names = [
         column.name
         for column in schema.fields
-        if column.name in looked_for
-        or (column.name in plan.needed and _KEPT.fullmatch(column.dataType.simpleString()))
+        if column.name in looked_for or (column.name in plan.needed and _KEPT.fullmatch(column.dataType.simpleString()))
     ]
     return [F.struct(*(F.col(f"`{name}`") for name in names)).alias("row")]
 

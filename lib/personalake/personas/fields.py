@@ -117,8 +117,8 @@ class Plan(NamedTuple):
     """Where their text is looked for."""
     found: Mapping[str, tuple[str, ...]]
     """By field, the columns among these that they have."""
-    others: tuple[str, ...]
-    """Columns that may become attributes."""
+    others: Mapping[str, str]
+    """Columns that may become attributes, and how those are called."""
     needed: frozenset[str]
     """All of these columns that count, of nested ones the outermost: what the rest is like has no effect."""
 
@@ -154,7 +154,8 @@ class PersonaFields:
             for field, each in names.items()
         }
         no_attributes = known.left_out | _IDENTIFYING | set(found["text"])
-        others = tuple(name for name in there if name not in no_attributes)
+        titles = ((name, clean(name)[:MOST_CHARS]) for name in there if name not in no_attributes)
+        others = {name: title for name, title in titles if title}
         used = (name.partition(".")[0] for each in found.values() for name in each)
         return Plan(names["text"], found, others, outermost.intersection((*others, *used, *known.known_by)))
 
@@ -209,7 +210,7 @@ class PersonaFields:
             "text_hash": text_hash(text),
             "hop": 0,
         }
-        row["attributes"] = _attributes(value, [name for name in plan.others if name not in said])
+        row["attributes"] = _attributes(value, plan.others, said)
         row["quality"] = quality(row)
         return row
 
@@ -236,12 +237,11 @@ def _text(value: Mapping[str, Any], plan: Plan) -> str:
     raise RefusedError("no_text", no_text(plan.wanted, map(str, value)))
 
 
-def _attributes(value: Mapping[str, Any], names: Iterable[str]) -> dict[str, str] | None:
-    """The first of the columns *names* that can be attributes."""
+def _attributes(value: Mapping[str, Any], others: Mapping[str, str], said: set[str]) -> dict[str, str] | None:
+    """The first of the columns *others* that can be attributes and aren't *said* by a field."""
     found: dict[str, str] = {}
-    for name in names:
-        shown, title = attribute(value[name]), clean(name)[:MOST_CHARS]
-        if shown and title:
+    for name, title in others.items():
+        if name not in said and (shown := attribute(value[name])):
             found[title] = shown
             if len(found) == MOST_ATTRIBUTES:
                 break

@@ -45,7 +45,8 @@ def string(value: object) -> str | None:
 
 def clean(text: str) -> str:
     """A text with its white space folded, and without halves of characters, which no table can hold."""
-    return " ".join(text.split()).encode("utf-8", "replace").decode()
+    folded = " ".join(text.split())
+    return folded if folded.isascii() else folded.encode("utf-8", "replace").decode()
 
 
 _LONGEST_LIST = 10_000
