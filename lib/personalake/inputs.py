@@ -13,7 +13,7 @@ from personalake.corpus.files import PERSONAS, CorpusFile, list_files
 from personalake.corpus.lists import Lists
 from personalake.errors import InputError, SettingsError
 from personalake.llm.models import Models, Question
-from personalake.personas import expand, infer
+from personalake.personas import acceptance, expand, infer
 from personalake.personas.shape import OTHER
 from personalake.prompts import Prompt
 from personalake.settings import Settings
@@ -64,6 +64,7 @@ def read_inputs(settings: Settings, folder: Path, stages: tuple[str, ...] = STAG
         infer.prompt(settings.infer, domains),
         expand.prompt(settings.expand, settings.infer, domains),
     )
+    acceptance.Lists.of(settings.accept)  # said now rather than by a task
     return Inputs(settings, models, domains, *prompts, tasks, files, own)
 
 
