@@ -20,10 +20,6 @@ if TYPE_CHECKING:
 
 ACCEPTED, ITEM_REJECT, NONE_FOUND, REJECTED, DEFERRED = "accepted", "item_reject", "none_found", "rejected", "deferred"
 
-_ABOUT = (
-    "request_key", "origin_id", "sample", "prompt_id", "body", "request_id", "prompt_tokens", "completion_tokens",
-    "reasoning_tokens", "cached_tokens", "cost_microusd",
-)  # fmt: skip
 _ABOUT_DDL = (
     "request_key string, origin_id string, sample int, prompt_id string, body string, request_id string, "
     "prompt_tokens long, completion_tokens long, reasoning_tokens long, cached_tokens long, cost_microusd long"
@@ -82,58 +78,89 @@ def arrow_schema(table: Table) -> pa.DataType:
 
 
 def judge(batches: Iterable[pa.RecordBatch], read: Read, item: pa.DataType) -> Iterator[pa.RecordBatch]:
-    """The Arrow kernel of :func:`outcomes`: a batch of answers in, a batch of outcome rows out."""
-    schema = pa.schema(
-        [
-            ("kind", pa.string()),
-            ("reason", pa.string()),
-            ("detail", pa.string()),
-            ("raw", pa.string()),
-            ("ordinal", pa.int32()),
-            ("first", pa.bool_()),
-            ("wasted_microusd", pa.int64()),
-            *_ABOUT_FIELDS,
-            ("item", item),
-        ]
-    )
+    """The Arrow kernel of :func:`outcomes`: a batch of answers in, a batch of outcome rows out.
+
+    Replies are read one by one, and everything else goes by columns: what a request says of itself is never made into
+    Python's objects, nor a row into a dict, which would take longer than the reading.
+    """
     for batch in batches:
-        rows = [outcome for answer in batch.to_pylist() for outcome in _judge_one(answer, read)]
-        yield pa.RecordBatch.from_pylist(rows, schema=schema)
+        yield _Judged(batch, read).batch(item)
 
 
-def _judge_one(answer: dict[str, Any], read: Read) -> list[dict[str, Any]]:
-    about = {name: answer[name] for name in _ABOUT}
-    if answer["answered_at"] is None:
-        return [{**about, "kind": DEFERRED, "ordinal": 0, "first": True}]
-    about["body"] = None  # Only a request that has to wait is needed again.
-    if answer["error"] is not None:
-        reading = Reading(Refusal(answer["error"], answer["error_detail"], answer["reply"]))
-    else:
-        reading = read(answer)
-    rows = [{"kind": kind, "ordinal": ordinal, **told} for kind, ordinal, told in _found(reading)]
-    # Usage stands on the first row alone, so that sums count it once.
-    alike = {name: about[name] for name in ("request_key", "origin_id", "sample", "prompt_id")}
-    paid_for_nothing = 0 if any(row["kind"] == ACCEPTED for row in rows) else answer["cost_microusd"]
-    first = {**about, **rows[0], "first": True, "wasted_microusd": paid_for_nothing}
-    return [first, *({**alike, **row, "first": False} for row in rows[1:])]
+class _Judged:
+    """The outcome rows of a batch, column by column; `places` has the answer that each comes from."""
 
+    def __init__(self, batch: pa.RecordBatch, read: Read) -> None:
+        self._answers, self._places = batch, list[int]()
+        self._kinds, self._ordinals, self._firsts = list[str](), list[int](), list[bool]()
+        self._told = list[Refusal | None]()
+        self._wasted, self._items = list[int | None](), list[Mapping[str, Any] | None]()
+        waiting = batch.column("answered_at").is_null().to_pylist()
+        rows = batch.drop_columns(["body", "answered_at"]).to_pylist()
+        for place, (row, waits) in enumerate(zip(rows, waiting, strict=True)):
+            self._judge(place, row, waits, read)
 
-def _found(reading: Reading) -> Iterator[tuple[str, int, dict[str, Any]]]:
-    if reading.refused is not None:
-        yield REJECTED, 0, _told(reading.refused)
-    elif not reading.items:
-        yield NONE_FOUND, 0, {}
-    for ordinal, item in reading.items:
-        if isinstance(item, Refusal):
-            yield ITEM_REJECT, ordinal, _told(item)
+    def _judge(self, place: int, answer: Mapping[str, Any], waits: bool, read: Read) -> None:
+        if waits:
+            self._add(place, DEFERRED, 0)
+            return
+        begun = len(self._kinds)
+        if answer["error"] is not None:
+            reading = Reading(Refusal(answer["error"], answer["error_detail"], answer["reply"]))
         else:
-            yield ACCEPTED, ordinal, {"item": item}
+            reading = read(answer)
+        if reading.refused is not None:
+            self._add(place, REJECTED, 0, reading.refused)
+        elif not reading.items:
+            self._add(place, NONE_FOUND, 0)
+        for ordinal, found in reading.items:
+            if isinstance(found, Refusal):
+                self._add(place, ITEM_REJECT, ordinal, found)
+            else:
+                self._add(place, ACCEPTED, ordinal, item=found)
+        paid_for_nothing = ACCEPTED not in self._kinds[begun:]
+        self._wasted[begun] = answer["cost_microusd"] if paid_for_nothing else 0
 
+    def _add(
+        self, place: int, kind: str, ordinal: int, told: Refusal | None = None, item: Mapping[str, Any] | None = None
+    ) -> None:
+        # Usage stands on the first row of each answer alone, so that sums count it once.
+        self._firsts.append(not self._places or self._places[-1] != place)
+        self._places.append(place)
+        self._kinds.append(kind)
+        self._ordinals.append(ordinal)
+        self._told.append(told)
+        self._wasted.append(None)
+        self._items.append(item)
 
-def _told(refusal: Refusal) -> dict[str, str | None]:
-    return {"reason": refusal.reason, "detail": refusal.detail, "raw": refusal.raw}
+    def batch(self, item: pa.DataType) -> pa.RecordBatch:
+        """The rows."""
+        told = [(None, None, None) if each is None else (each.reason, each.detail, each.raw) for each in self._told]
+        reasons, details, raws = zip(*told, strict=True) if told else ((), (), ())
+        columns = {
+            "kind": pa.array(self._kinds, pa.string()),
+            "reason": pa.array(reasons, pa.string()),
+            "detail": pa.array(details, pa.string()),
+            "raw": pa.array(raws, pa.string()),
+            "ordinal": pa.array(self._ordinals, pa.int32()),
+            "first": pa.array(self._firsts, pa.bool_()),
+            "wasted_microusd": pa.array(self._wasted, pa.int64()),
+            **self._about(),
+            "item": pa.array(self._items, item),
+        }
+        return pa.RecordBatch.from_pydict(columns)
+
+    def _about(self) -> dict[str, pa.Array]:
+        """What each row says of its request: who asked; on an answer's first, what it took; its text where it waits."""
+        places = pa.array(self._places, pa.int64())
+        first = pa.array([p if f else None for p, f in zip(self._places, self._firsts, strict=True)], pa.int64())
+        # Only a request that has to wait is needed again.
+        waits = [p if kind == DEFERRED else None for p, kind in zip(self._places, self._kinds, strict=True)]
+        at = dict.fromkeys(("request_key", "origin_id", "sample", "prompt_id"), places)
+        at["body"] = pa.array(waits, pa.int64())
+        return {name: self._answers.column(name).take(at.get(name, first)).cast(type_) for name, type_ in _ABOUT_FIELDS}
 
 
 def content_id(*parts: str | int) -> str:
     """The 64-hex id of *parts*: sha256 over them with a separator that none of them holds."""
-    return hashlib.sha256("\x1f".join(str(part) for part in parts).encode("utf-8", "surrogatepass")).hexdigest()
+    return hashlib.sha256("\x1f".join(map(str, parts)).encode("utf-8", "surrogatepass")).hexdigest()

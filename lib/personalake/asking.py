@@ -74,7 +74,9 @@ def expand_ask(parents: DataFrame, hop: int, inputs: Inputs) -> Ask:
 def asker(inputs: Inputs) -> Asker:
     """Who makes the requests of hops under these settings, and reads their replies."""
     settings = inputs.settings
-    return Asker(settings.expand, settings.infer, settings.accept, inputs.domains, settings.seed)
+    return Asker(
+        settings.expand, settings.infer, settings.accept, inputs.domains, settings.seed, inputs.expand_prompt
+    )
 
 
 def refused(store: Store, stages: Iterable[str]) -> DataFrame:

@@ -173,7 +173,9 @@ def judged_pages(answers: DataFrame, pages: DataFrame, inputs: Inputs) -> DataFr
     """What became of each of *pages*, by the *answers* to its requests: outcome rows with their stage."""
     beside = answers.join(pages.select(*_OF_PAGE).withColumnRenamed("doc_id", "origin_id"), "origin_id")
     settings = inputs.settings
-    outcomes = of_pages.accept_personas(beside, settings.infer, settings.accept, inputs.domains, settings.seed)
+    outcomes = of_pages.accept_personas(
+        beside, settings.infer, settings.accept, inputs.domains, settings.seed, inputs.infer_prompt
+    )
     return outcomes.withColumn("stage", F.lit("infer"))
 
 

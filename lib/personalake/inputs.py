@@ -15,7 +15,7 @@ from personalake.corpus.files import PERSONAS, CorpusFile, list_files
 from personalake.corpus.lists import Lists
 from personalake.errors import InputError, SettingsError
 from personalake.llm.models import Models, Question
-from personalake.personas import expand, infer, judge
+from personalake.personas import acceptance, expand, infer, judge
 from personalake.personas.shape import OTHER
 from personalake.prompts import Prompt
 from personalake.settings import Settings
@@ -68,6 +68,7 @@ def read_inputs(settings: Settings, folder: Path, stages: tuple[str, ...] = STAG
     )
     if settings.accept.judge is not None:
         judge.prompt(settings.accept.judge)  # Said now rather than once it is asked.
+    acceptance.Lists.of(settings.accept)  # said now rather than by a task
     return Inputs(settings, models, domains, *prompts, tasks, files, own)
 
 

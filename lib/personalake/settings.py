@@ -449,11 +449,32 @@ class JudgeSettings(_Group):
     )
 
 
+SHIPPED = "shipped"
+"""What stands for the package's own list among the files of a setting."""
+
+
 class AcceptSettings(_Group):
     """Which personas are taken, of pages and of other personas."""
 
     min_chars: int = Field(30, ge=1, description="A shorter persona is refused (`too_short`).")
     max_chars: int = Field(600, ge=30, description="A longer persona is refused (`too_long`).")
+    public_figures: bool = Field(
+        False, description="Take personas that name public figures; else these are `public_figure`."
+    )
+    figures: list[str] = Field(
+        default_factory=lambda: [SHIPPED],
+        description="Files of public figures, a name a line, in place of the package's list; `shipped` among them "
+        "stands for that.",
+    )
+    toxic: list[str] = Field(
+        default_factory=lambda: [SHIPPED],
+        description="Files of words and phrases, one a line; a persona with one is `toxic`. `shipped` as above, "
+        "`[]`: none.",
+    )
+    stereotypes: list[str] = Field(
+        default_factory=lambda: [SHIPPED],
+        description="The same for `stereotype`: phrases in which a group says what a person is.",
+    )
     judge: JudgeSettings | None = Field(
         None, description="Have a model score each new persona that a model wrote (pays); null: nobody does."
     )

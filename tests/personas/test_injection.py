@@ -35,8 +35,9 @@ DOMAINS = ("crafts",)
 SETTINGS, ACCEPT = InferSettings.model_validate({}), AcceptSettings.model_validate({})
 HOP = ExpandSettings.model_validate({"hops": 1, "fan_out": 2})
 PROMPT, SHAPE = infer.prompt(SETTINGS, DOMAINS), infer.shape(SETTINGS, DOMAINS)
-READER = infer.Reader(SETTINGS, ACCEPT, DOMAINS, seed=0)
-ASKER, HOP_PROMPT = expand.Asker(HOP, SETTINGS, ACCEPT, DOMAINS, seed=0), expand.prompt(HOP, SETTINGS, DOMAINS)
+READER = infer.Reader(SETTINGS, ACCEPT, DOMAINS, seed=0, prompt=PROMPT)
+HOP_PROMPT = expand.prompt(HOP, SETTINGS, DOMAINS)
+ASKER = expand.Asker(HOP, SETTINGS, ACCEPT, DOMAINS, seed=0, prompt=HOP_PROMPT)
 TASKS = [load_task(ROOT / "conf" / "tasks" / f"{name}.yaml") for name in ("math", "instruction")]
 QUESTION = Question(
     label="m",

@@ -13,11 +13,11 @@ from fnmatch import fnmatchcase
 from personalake.corpus.address import within
 from personalake.corpus.files import normal, open_corpus_file, root_of
 from personalake.corpus.records import RefusedError
+from personalake.corpus.wordlist import WordList, fold
 from personalake.errors import InputError
 from personalake.settings import CorpusSettings
 
 _SINK = re.compile(r"^(?:0\.0\.0\.0|127\.0\.0\.1|::1?)\s+")
-_WORD = re.compile(r"\w+")
 
 
 @dataclass(frozen=True)
@@ -48,8 +48,7 @@ class Lists:
     """What the lists say, read once a task; they may have millions of lines, so they don't travel with the job."""
 
     domains: frozenset[str]
-    words: frozenset[str]
-    phrases: tuple[str, ...]
+    words: WordList
     licences: tuple[str, ...] | None
     licence_of: Licences
     digest: str = ""
@@ -58,15 +57,12 @@ class Lists:
     @classmethod
     def of(cls, settings: CorpusSettings, base: str = "") -> Lists:
         """The lists of *settings*, paths relative to *base*; raises :class:`InputError` for one that can't be read."""
-        domain_files = [_content(file, "corpus.blocked_domains", base) for file in settings.blocked_domains]
-        word_files = [_content(file, "corpus.blocked_words", base) for file in settings.blocked_words]
-        domains = (_SINK.sub("", line).partition("#")[0] for line in _lines(domain_files))
-        words = {line.lower() for line in _lines(word_files)}
-        single = frozenset(filter(_WORD.fullmatch, words))
+        domain_files = [read_list(file, "corpus.blocked_domains", base) for file in settings.blocked_domains]
+        word_files = [read_list(file, "corpus.blocked_words", base) for file in settings.blocked_words]
+        domains = (_SINK.sub("", line).partition("#")[0] for line in lines(domain_files))
         return cls(
             frozenset(domain.strip().strip(".").lower() for domain in domains) - {""},
-            single,
-            tuple(sorted(words - single)),
+            WordList.of(lines(word_files)),
             None if settings.licences is None else tuple(each.lower() for each in settings.licences),
             Licences.of(settings.licence, base),
             hashlib.sha256(json.dumps([domain_files, word_files]).encode()).hexdigest(),
@@ -88,16 +84,13 @@ class Lists:
 
     def check_words(self, text: str) -> None:
         """Raise :class:`RefusedError` (`blocked_word`) for a text with a blocked word or phrase, in any case."""
-        if not self.words and not self.phrases:
-            return
-        lower = text.lower()
-        found = min(self.words.intersection(_WORD.findall(lower)), default=None) if self.words else None
-        found = found or next((phrase for phrase in self.phrases if phrase in lower), None)
+        found = self.words.find(fold(text)) if self.words else None
         if found:
             raise RefusedError("blocked_word", f"{found!r} is on a list")
 
 
-def _content(file: str, setting: str, base: str) -> str:
+def read_list(file: str, setting: str, base: str = "") -> str:
+    """What the list *file* says, its path relative to *base*; raises :class:`InputError`, which names the *setting*."""
     try:
         with open_corpus_file(os.path.expanduser(file), base) as opened:
             return opened.read().decode("utf-8-sig")
@@ -107,6 +100,7 @@ def _content(file: str, setting: str, base: str) -> str:
         raise InputError(what, where=setting, cure=cure) from error
 
 
-def _lines(contents: Iterable[str]) -> Iterator[str]:
-    lines = (line.strip() for content in contents for line in content.splitlines())
-    return (line for line in lines if line and not line.startswith("#"))
+def lines(contents: Iterable[str]) -> Iterator[str]:
+    """The lines of lists that say something."""
+    found = (line.strip() for content in contents for line in content.splitlines())
+    return (line for line in found if line and not line.startswith("#"))

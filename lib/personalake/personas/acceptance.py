@@ -1,29 +1,34 @@
 """Which texts are taken for a persona: one typed reason for each that isn't.
 
 A text is held against what the request showed (the page, or the parent), so that what should have stayed there, a name
-or the prompt, is found. Kept free of Spark and of tables: plain strings in, a reason out, for millions of them.
+or the prompt, is found. Kept free of Spark and of tables: plain strings in, a reason out, for millions of them. Most
+texts are fine, so what a text would have to have to be refused is looked for first, all at once.
 """
 
 from __future__ import annotations
 
+import functools
+import os
 import re
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from personalake.personas.orders import marked, ordering
-from personalake.settings import AcceptSettings
+from personalake.corpus.lists import lines, read_list
+from personalake.corpus.wordlist import UNSPACED, WORD, WordList, fold
+from personalake.personas import caseless, marks, names, orders
+from personalake.personas.tongue import foreign
+from personalake.personas.words import text_of
+from personalake.prompts.render import PLACEHOLDER
+from personalake.settings import SHIPPED, AcceptSettings
 
-_DAMAGE = re.compile(r"[\x08\x0c]|\t(?=[a-z])")
-_CONTACT = re.compile(
-    r"[\w.+-]+@[\w-]+\.\w{2,}|https?://|www\.|(?:\+|\b00)\d[\d ()/.-]{6,}\d|\b\d{3}[ .-]\d{3}[ .-]\d{4}\b"
-)
-_FIRST_PERSON = {
-    "en": re.compile(r"\bI\b|\bI['’]m\b|\b(?:[Mm]y|[Mm]yself|[Ww]e|[Oo]ur)\b"),
-    "de": re.compile(r"\b(?:ich|mich|mir|wir|mein(?:e[mnrs]?)?|unser(?:e[mnrs]?)?)\b", re.IGNORECASE),
-    "es": re.compile(r"\b(?:yo|mis?|nosotros|nuestr[oa]s?)\b", re.IGNORECASE),
-    "fr": re.compile(r"\b(?:je|j['’]|mon|mes|nous|notre|nos)\b", re.IGNORECASE),
-}
-# A model that slips into English on a page of another language; a bare "I" may be a Roman numeral there.
-_I_AM = re.compile(r"\bI(?:['’]m| am| have| was) ")
+_REPEATED_WORDS = 8
+"""A run of so many words of the prompt is one that the model has repeated; of signs, twice as many."""
+_TITLE_SHARE = 0.7
+"""The part of a text from which its page's title is all that it says."""
+_DENSE_SHARE = 0.4
+_SIGN_OR_WORD = re.compile(rf"[{UNSPACED}]|[^\W{UNSPACED}]+")
+_UNSPACED = re.compile(f"[{UNSPACED}]")
+_ASCII_WORDS = bytes(code if re.match(r"\w", chr(code)) else 0x20 for code in range(256))
 
 
 @dataclass(frozen=True)
@@ -35,45 +40,181 @@ class Shown:
     language: str | None = None
     """The language that its personas are wanted in."""
     title: str = ""
+    own_language: bool = False
+    """Whether the model was asked for the language of the text itself, whatever that is."""
+
+    @property
+    def of_language(self) -> str | None:
+        """The text, where its language is what was asked for."""
+        return self.text if self.own_language else None
+
+    @functools.cached_property
+    def folded(self) -> str:
+        """The text, folded; made once, for those of its personas that need it."""
+        return folded(self.text)
 
 
 class Acceptance:
-    """What is asked of a persona's text. It travels to the workers."""
+    """What is asked of a persona's text. It travels to the workers; the lists don't, each task reads them once.
 
-    def __init__(self, settings: AcceptSettings) -> None:
-        self._settings = settings
+    *prompts* are the texts of which no long run may come back. Relative paths of lists are below the folder in which it
+    was made.
+    """
+
+    def __init__(self, settings: AcceptSettings, prompts: Iterable[str] = ()) -> None:
+        self._settings, self._base = settings, os.getcwd()
+        runs = [run for text in prompts for run in _prompt_runs(text)]
+        self._runs = frozenset(runs)
+        self._run_words = _words_of_each(runs)
+
+    def __getstate__(self) -> dict[str, object]:
+        return {name: value for name, value in self.__dict__.items() if name != "_lists"}
+
+    @functools.cached_property
+    def _lists(self) -> Lists:
+        return Lists.of(self._settings, self._base)
 
     def reason(self, text: str, given: str, shown: Shown) -> str | None:
         """Why *text* isn't taken, null where it is; *given* is the text as the reply has it, white space and all."""
-        first_person = _FIRST_PERSON.get(shown.language or "en", _FIRST_PERSON["en"])
-        title = folded(shown.title)
-        checks = (
-            ("empty", not text),
-            ("escape_damage", bool(_DAMAGE.search(given))),
-            ("too_short", len(text) < self._settings.min_chars * (0.4 if _dense(text) else 1)),
-            ("too_long", len(text) > self._settings.max_chars),
-            ("first_person", bool(first_person.search(text) or _I_AM.search(text))),
-            ("placeholder", marked(text)),
-            ("contact_data", bool(_CONTACT.search(text))),
-            ("prompt_leak", ordering(text) or shown.mark in text.casefold()),
-            ("is_title", bool(title) and folded(text).rstrip(".") == title),
+        if not text or len(text) > self._settings.max_chars:
+            return "too_long" if text else "empty"
+        folded = fold(text)
+        words, signs = _words(folded), marks.SIGNS.search(given) is not None
+        caseless_ = not text.isascii() and caseless.CASELESS.search(text) is not None
+        signed = signs or caseless_
+        return (
+            (marks.spoilt(given) if signs else None)
+            or ("refusal" if marks.refuses(folded) else None)
+            or ("too_short" if self._short(text) else None)
+            or (marks.unfit(text, shown.language) if signed or _any(marks.words(shown.language), words) else None)
+            or _steers(text, shown)
+            or ("prompt_repeated" if self._repeats(folded, words, caseless_) else None)
+            or ("is_title" if _is_title(folded, shown.title) else None)
+            or ("language" if foreign(text, words, shown.language, shown.of_language) else None)
+            or self._listed(text, folded, words)
+            or self._named(names.found(text, shown.text, words))
+            or (self._named(caseless.found(text, shown.text)) if caseless_ else None)
         )
-        return next((reason for reason, refused in checks if refused), None)
+
+    def _short(self, text: str) -> bool:
+        least = self._settings.min_chars
+        return len(text) < least and not (len(text) >= least * _DENSE_SHARE and _dense(text))
+
+    def _repeats(self, folded: str, words: list[str], caseless_: bool) -> bool:
+        """Whether a long run of the prompt's words is in a text."""
+        return (caseless_ or _any(self._run_words, words)) and not self._runs.isdisjoint(_runs(words, folded))
+
+    def _listed(self, text: str, folded: str, words: list[str]) -> str | None:
+        """The reason by a list of words or names, where something of one stands in a text."""
+        lists = self._lists
+        if not _any(lists.words, words) and (folded.isascii() or lists.signs.isdisjoint(folded)):
+            return None
+        if lists.toxic.find(folded, words):
+            return "toxic"
+        if lists.stereotypes.find(folded, words):
+            return "stereotype"
+        figures = () if self._settings.public_figures else lists.figures.found(folded, words)
+        return "public_figure" if any(not names.borne(figure, text) for figure in figures) else None
+
+    def _named(self, found: Iterable[str]) -> str | None:
+        """The reason by the names that were found in a text."""
+        for name in found:
+            if not self._lists.figures.find(fold(name)):
+                return "private_person"
+            if not self._settings.public_figures:
+                return "public_figure"
+        return None
 
     def unfit(self, said: str, shown: Shown) -> str | None:
         """Why what a persona has beside its text, an attribute or its interests, isn't taken; null where it is."""
-        checks = (
-            ("too_long", len(said) > self._settings.max_chars),
-            ("placeholder", marked(said)),
-            ("contact_data", bool(_CONTACT.search(said))),
-            ("prompt_leak", ordering(said) or shown.mark in said.casefold()),
+        if len(said) > self._settings.max_chars:
+            return "too_long"
+        return _steers(said, shown) or ("contact_data" if marks.contact(said) else None)
+
+
+def _steers(text: str, shown: Shown) -> str | None:
+    """The reason where a text has marks of templates or code, the mark of its fence, or an order to a model."""
+    if orders.marked(text):
+        return "placeholder"
+    return "prompt_leak" if shown.mark in text.casefold() or orders.ordering(text) else None
+
+
+@dataclass(frozen=True)
+class Lists:
+    """The lists of words and names by which personas are refused."""
+
+    toxic: WordList
+    stereotypes: WordList
+    figures: WordList
+
+    @classmethod
+    def of(cls, settings: AcceptSettings, base: str = "") -> Lists:
+        """The lists of *settings*, paths relative to *base*; raises :class:`InputError` for one that can't be read."""
+
+        def read(setting: str, files: Iterable[str], own: str) -> WordList:
+            each = (text_of(own) if file == SHIPPED else read_list(file, f"accept.{setting}", base) for file in files)
+            return WordList.of(lines(each))
+
+        return cls(
+            read("toxic", settings.toxic, "toxic"),
+            read("stereotypes", settings.stereotypes, "stereotypes"),
+            read("figures", settings.figures, "public_figures"),
         )
-        return next((reason for reason, refused in checks if refused), None)
+
+    @functools.cached_property
+    def words(self) -> frozenset[str]:
+        """A word of each entry."""
+        return frozenset(word for each in (self.toxic, self.stereotypes, self.figures) for word in each.by_word)
+
+    @functools.cached_property
+    def signs(self) -> frozenset[str]:
+        """The first sign of each entry of a script without spaces."""
+        return frozenset(sign for each in (self.toxic, self.stereotypes, self.figures) for sign in each.by_sign)
 
 
 def folded(text: str) -> str:
     """*text* without what doesn't tell texts apart: case, and how it is spaced."""
     return " ".join(text.split()).casefold()
+
+
+def _words(text: str) -> list[str]:
+    """The words of a folded text."""
+    return text.encode().translate(_ASCII_WORDS).decode().split() if text.isascii() else WORD.findall(text)
+
+
+def _any(few: frozenset[str], words: list[str]) -> bool:
+    """Whether a text has one of a few words: what takes long is looked for only where it may be found."""
+    return not few.isdisjoint(words)
+
+
+def _runs(words: list[str], text: str) -> Iterable[tuple[str, ...]]:
+    """The runs of words of a folded text that are long enough to be the prompt's."""
+    if text.isascii() or not _UNSPACED.search(text):
+        return zip(*(words[start:] for start in range(_REPEATED_WORDS)), strict=False)
+    signs = _SIGN_OR_WORD.findall(text)
+    return zip(*(signs[start:] for start in range(2 * _REPEATED_WORDS)), strict=False)
+
+
+def _prompt_runs(prompt: str) -> Iterator[tuple[str, ...]]:
+    for part in PLACEHOLDER.sub("\0", fold(prompt)).split("\0"):
+        yield from _runs(_words(part), part)
+
+
+def _words_of_each(runs: Iterable[tuple[str, ...]]) -> frozenset[str]:
+    """Few and long words, of which each run has one: a text without them has none of the runs."""
+    found = set[str]()
+    for run in runs:
+        if found.isdisjoint(run):
+            found.add(max(run, key=len))
+    return frozenset(found)
+
+
+def _is_title(text: str, title: str) -> bool:
+    """Whether a folded text is the title of its page, perhaps with a little around it."""
+    if not title or len(text) * _TITLE_SHARE > len(title) + 1:
+        return False
+    own, known = " ".join(_words(text)), " ".join(_words(fold(title)))
+    return bool(known) and f" {known} " in f" {own} " and len(known) >= _TITLE_SHARE * len(own)
 
 
 def _dense(text: str) -> bool:

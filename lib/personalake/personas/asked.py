@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 from personalake.accept import Refusal
 from personalake.llm.structured import read_json
 from personalake.personas.acceptance import Acceptance, Shown
+from personalake.prompts import Prompt
 from personalake.prompts.render import language_name, unhidden
 from personalake.settings import AttributeSettings
 
 _SHORT_RAW = 2_000
+_HALF = re.compile(r"\\u[dD]")
 
 
 def mark_of(origin_id: str, seed: int, text: str) -> str:
@@ -47,17 +50,41 @@ def language_of(code: str | None) -> str:
 
 
 def found_personas(reply: str) -> list[Any] | Refusal:
-    """The list of personas in a reply, or why there is none; what nobody sees is taken out of all its strings."""
+    """The list of personas in a reply, or why there is none; in place of one that can't be written, its refusal.
+
+    What nobody sees is taken out of all its strings.
+    """
     try:
-        parsed = read_json(reply)
-        if "\\u" in reply or not reply.isascii():
-            # Half a surrogate pair, which JSON may spell, is no text that a table takes.
-            text = json.dumps(parsed, ensure_ascii=False).encode("utf-8", "replace").decode()
-            parsed = json.loads(unhidden(text))
+        parsed = read_json(unhidden(reply))
+        if "\\u" in reply:  # JSON can spell what nobody sees.
+            parsed = json.loads(unhidden(json.dumps(parsed, ensure_ascii=False)))
     except (ValueError, RecursionError) as error:
         return Refusal("invalid_json", str(error), reply[:_SHORT_RAW])
     found = parsed.get("personas") if isinstance(parsed, dict) else None
-    return found if isinstance(found, list) else Refusal("schema", "no list `personas`", reply[:_SHORT_RAW])
+    if not isinstance(found, list):
+        return Refusal("schema", "no list `personas`", reply[:_SHORT_RAW])
+    # JSON may hold half a surrogate pair, and UTF-8 may not.
+    return list(map(_whole, found)) if _HALF.search(reply) else found
+
+
+def _whole(item: Any) -> Any:  # noqa: ANN401 (JSON)
+    try:
+        json.dumps(item, ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        return Refusal("escape_damage", "half a surrogate pair", raw_of(item))
+    return item
+
+
+def spaced_once(text: str) -> str:
+    """*text* with each run of white space as one blank, and none at its ends; most are so already."""
+    if text.isprintable() and "  " not in text and text.strip() == text:
+        return text
+    return " ".join(text.split())
+
+
+def texts_of(prompt: Prompt | None) -> tuple[str, ...]:
+    """The texts of a prompt, none without one."""
+    return () if prompt is None else (prompt.system, prompt.user)
 
 
 def unfit(item: Mapping[str, Any], names: Iterable[str], acceptance: Acceptance, shown: Shown) -> Refusal | None:
@@ -71,4 +98,4 @@ def unfit(item: Mapping[str, Any], names: Iterable[str], acceptance: Acceptance,
 
 def raw_of(item: Any) -> str:  # noqa: ANN401 (JSON)
     """A persona as the reply has it, shortened: what `rejects` keeps of it."""
-    return json.dumps(item, ensure_ascii=False)[:_SHORT_RAW]
+    return json.dumps(item, ensure_ascii=False)[:_SHORT_RAW].encode("utf-8", "backslashreplace").decode()

@@ -16,10 +16,18 @@ from personalake.accept import Reading, Refusal, content_id, outcomes
 from personalake.llm.models import Question
 from personalake.llm.requests import REQUESTS, REQUESTS_DDL, request
 from personalake.personas.acceptance import Acceptance, Shown, folded
-from personalake.personas.asked import describe, found_personas, language_of, mark_of, raw_of, unfit
+from personalake.personas.asked import (
+    describe,
+    found_personas,
+    language_of,
+    mark_of,
+    raw_of,
+    spaced_once,
+    texts_of,
+    unfit,
+)
 from personalake.personas.shape import Shape
 from personalake.prompts import Prompt, shipped
-from personalake.prompts.echo import echoes
 from personalake.prompts.render import inert, messages
 from personalake.schemas import PERSONAS
 from personalake.settings import FAMILIAR, AcceptSettings, ExpandSettings, InferSettings
@@ -84,7 +92,10 @@ def drawn(parent_id: str, settings: ExpandSettings, seed: int) -> list[str]:
 
 
 class Asker:
-    """Makes the requests of a hop and reads their replies. It travels to the workers."""
+    """Makes the requests of a hop and reads their replies. It travels to the workers.
+
+    Personas that repeat the rules of *prompt* are refused.
+    """
 
     def __init__(
         self,
@@ -93,11 +104,13 @@ class Asker:
         accept: AcceptSettings,
         domains: tuple[str, ...],
         seed: int,
+        prompt: Prompt | None = None,
     ) -> None:
         self._settings, self._infer, self._seed = settings, infer, seed
-        self._shape, self._acceptance = shape(settings, infer, domains), Acceptance(accept)
-        self._instructions = prompt(settings, infer, domains).instructions
+        self._shape = shape(settings, infer, domains)
         self._words = settings.relations if isinstance(settings.relations, dict) else _WORDS
+        described = [asked.description for asked in infer.attributes.values()]
+        self._acceptance = Acceptance(accept, [*texts_of(prompt), *self._words.values(), *described])
 
     def requests(self, parents: DataFrame, question: Question, prompt: Prompt) -> DataFrame:
         """One request a persona: the columns of :data:`PARENT` in, the engine's request columns out."""
@@ -141,44 +154,11 @@ class Asker:
         parent_id, text = answer["origin_id"], inert(answer["text"])
         seen = Shown(text, mark_of(parent_id, self._seed, text), self._language(answer))
         wanted = tuple(drawn(parent_id, self._settings, self._seed))
-        return Reading(items=[(i, self._one(i, item, answer, seen, wanted)) for i, item in enumerate(found)])
-
-    def _one(
-        self,
-        ordinal: int,
-        item: Any,  # noqa: ANN401 (JSON)
-        answer: Mapping[str, Any],
-        seen: Shown,
-        wanted: tuple[str, ...],
-    ) -> dict[str, Any] | Refusal:
-        raw = raw_of(item)
-        if ordinal >= self._settings.fan_out:
-            return Refusal("surplus", f"more than {self._settings.fan_out} personas", raw)
-        wrong = self._shape.wrong(item, wanted)
-        if wrong:
-            return Refusal("schema", wrong, raw)
-        text = " ".join(item["persona"].split())
-        reason = self._acceptance.reason(text, item["persona"], seen)
-        if reason is None and _same(item, answer):
-            reason = "same_as_parent"
-        if reason is None and echoes(text, self._instructions):
-            reason = "prompt_leak"
-        if reason:
-            return Refusal(reason, None, raw)
-        return unfit(item, self._shape.free, self._acceptance, seen) or self._row(ordinal, text, item, answer, seen)
-
-    def _row(
-        self, ordinal: int, text: str, item: Mapping[str, Any], answer: Mapping[str, Any], seen: Shown
-    ) -> dict[str, Any]:
-        parent_id = answer["origin_id"]
-        return {
-            "persona_id": content_id(parent_id, answer["request_key"], ordinal),
-            **self._shape.row(text, item),
+        about = {
             "language": seen.language,
             "parent_id": parent_id,
             "root_doc_id": answer["root_doc_id"],
             "hop": answer["hop"] + 1,
-            "ordinal": ordinal,
             "request_key": answer["request_key"],
             "prompt_id": answer["prompt_id"],
             "model": answer["model"],
@@ -186,6 +166,34 @@ class Asker:
             "source": answer["source"],
             "licence": answer["licence"],
         }
+        return Reading(items=[(i, self._one(i, item, answer, about, seen, wanted)) for i, item in enumerate(found)])
+
+    def _one(
+        self,
+        ordinal: int,
+        item: Any,  # noqa: ANN401 (JSON)
+        parent: Mapping[str, Any],
+        about: Mapping[str, Any],
+        seen: Shown,
+        wanted: tuple[str, ...],
+    ) -> dict[str, Any] | Refusal:
+        if ordinal >= self._settings.fan_out:
+            return Refusal("surplus", f"more than {self._settings.fan_out} personas", raw_of(item))
+        if isinstance(item, Refusal):
+            return item
+        wrong = self._shape.wrong(item, wanted)
+        if wrong:
+            return Refusal("schema", wrong, raw_of(item))
+        text = spaced_once(item["persona"])
+        reason = self._acceptance.reason(text, item["persona"], seen)
+        if reason is None and _same(item, parent):
+            reason = "same_as_parent"
+        if reason:
+            return Refusal(reason, None, raw_of(item))
+        if refused := unfit(item, self._shape.free, self._acceptance, seen):
+            return refused
+        persona_id = content_id(about["parent_id"], about["request_key"], ordinal)
+        return {**about, **self._shape.row(text, item), "persona_id": persona_id, "ordinal": ordinal}
 
 
 def _same(item: Mapping[str, Any], parent: Mapping[str, Any]) -> bool:

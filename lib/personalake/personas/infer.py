@@ -15,11 +15,19 @@ from personalake.accept import Reading, Refusal, content_id, outcomes
 from personalake.llm.models import Question
 from personalake.llm.requests import REQUESTS, REQUESTS_DDL, request
 from personalake.personas.acceptance import Acceptance, Shown, folded
-from personalake.personas.asked import describe, found_personas, language_of, mark_of, raw_of, unfit
+from personalake.personas.asked import (
+    describe,
+    found_personas,
+    language_of,
+    mark_of,
+    raw_of,
+    spaced_once,
+    texts_of,
+    unfit,
+)
 from personalake.personas.orders import overriding
 from personalake.personas.shape import Shape
 from personalake.prompts import Prompt, shipped
-from personalake.prompts.echo import echoes
 from personalake.prompts.render import inert, messages
 from personalake.schemas import PERSONAS
 from personalake.settings import AcceptSettings, InferSettings
@@ -126,72 +134,53 @@ def shown(text: str, most: int) -> str:
 
 
 def accept_personas(
-    answers: DataFrame, settings: InferSettings, accept: AcceptSettings, domains: tuple[str, ...], seed: int
+    answers: DataFrame,
+    settings: InferSettings,
+    accept: AcceptSettings,
+    domains: tuple[str, ...],
+    seed: int,
+    prompt: Prompt | None = None,
 ) -> DataFrame:
     """Judge the replies: answers (requests, completions and the document's columns) in, outcome rows out."""
-    return outcomes(answers, Reader(settings, accept, domains, seed).read, PERSONAS)
+    return outcomes(answers, Reader(settings, accept, domains, seed, prompt).read, PERSONAS)
 
 
 class Reader:
-    """Reads a reply about a page into personas and refusals. It travels to the workers."""
+    """Reads a reply about a page into personas and refusals. It travels to the workers.
 
-    def __init__(self, settings: InferSettings, accept: AcceptSettings, domains: tuple[str, ...], seed: int) -> None:
-        self._settings, self._seed = settings, seed
-        self._shape, self._acceptance = shape(settings, domains), Acceptance(accept)
-        self._instructions = prompt(settings, domains).instructions
+    Personas that repeat the rules of *prompt* are refused.
+    """
+
+    def __init__(
+        self,
+        settings: InferSettings,
+        accept: AcceptSettings,
+        domains: tuple[str, ...],
+        seed: int,
+        prompt: Prompt | None = None,
+    ) -> None:
+        self._settings, self._seed, self._shape = settings, seed, shape(settings, domains)
+        described = [asked.description for asked in settings.attributes.values()]
+        self._acceptance = Acceptance(accept, [*(texts_of(prompt)), *_DETAIL.values(), *described])
 
     def read(self, answer: Mapping[str, Any]) -> Reading:
         """Read one reply."""
         found = found_personas(answer["reply"])
         if isinstance(found, Refusal):
             return Reading(found)
-        text = parts(answer["text"], self._settings)[answer["sample"]]
+        doc_id, text = answer["origin_id"], parts(answer["text"], self._settings)[answer["sample"]]
         seen = Shown(
             text,
-            mark_of(answer["origin_id"], self._seed, text),
+            mark_of(doc_id, self._seed, text),
             self._settings.language or answer["language"],
             answer["title"] or "",
+            own_language=self._settings.language is None,
         )
-        page = folded(seen.text)
-        return Reading(items=[(i, self._one(i, item, answer, seen, page)) for i, item in enumerate(found)])
-
-    def _one(
-        self,
-        ordinal: int,
-        item: Any,  # noqa: ANN401 (JSON)
-        answer: Mapping[str, Any],
-        seen: Shown,
-        page: str,
-    ) -> dict[str, Any] | Refusal:
-        raw = raw_of(item)
-        if ordinal >= self._settings.personas_per_page:
-            return Refusal("surplus", f"more than {self._settings.personas_per_page} personas", raw)
-        wrong = self._shape.wrong(item)
-        if wrong:
-            return Refusal("schema", wrong, raw)
-        item = {**item, "evidence": inert(item["evidence"])}  # As the page was shown, whatever the model makes of that.
-        text, evidence = " ".join(item["persona"].split()), folded(item["evidence"])
-        reason = self._acceptance.reason(text, item["persona"], seen)
-        if reason is None and (not evidence or evidence not in page):
-            reason = "evidence_not_in_page"
-        if reason is None and (echoes(text, self._instructions) or overriding(evidence)):
-            reason = "prompt_leak"
-        if reason:
-            return Refusal(reason, None, raw)
-        return unfit(item, self._shape.free, self._acceptance, seen) or self._row(ordinal, text, item, answer, seen)
-
-    def _row(
-        self, ordinal: int, text: str, item: Mapping[str, Any], answer: Mapping[str, Any], seen: Shown
-    ) -> dict[str, Any]:
-        doc_id = answer["origin_id"]
-        return {
-            "persona_id": content_id(doc_id, answer["request_key"], ordinal),
-            **self._shape.row(text, item),
+        about = {
             "language": seen.language,
             "doc_id": doc_id,
             "root_doc_id": doc_id,
             "hop": 0,
-            "ordinal": ordinal,
             "request_key": answer["request_key"],
             "prompt_id": answer["prompt_id"],
             "model": answer["model"],
@@ -199,3 +188,40 @@ class Reader:
             "source": answer["path"],
             "licence": answer["licence"],
         }
+        return Reading(items=[(i, self._one(i, item, about, seen)) for i, item in enumerate(found)])
+
+    def _one(
+        self,
+        ordinal: int,
+        item: Any,  # noqa: ANN401 (JSON)
+        about: Mapping[str, Any],
+        seen: Shown,
+    ) -> dict[str, Any] | Refusal:
+        if ordinal >= self._settings.personas_per_page:
+            return Refusal("surplus", f"more than {self._settings.personas_per_page} personas", raw_of(item))
+        if isinstance(item, Refusal):
+            return item
+        wrong = self._shape.wrong(item)
+        if wrong:
+            return Refusal("schema", wrong, raw_of(item))
+        item = {**item, "evidence": inert(item["evidence"])}  # As the page was shown, whatever the model makes of that.
+        text = spaced_once(item["persona"])
+        reason = self._acceptance.reason(text, item["persona"], seen)
+        if reason is None and not _quoted(item["evidence"], seen):
+            reason = "evidence_not_in_page"
+        if reason is None and overriding(item["evidence"]):
+            reason = "prompt_leak"
+        if reason:
+            return Refusal(reason, None, raw_of(item))
+        if refused := unfit(item, self._shape.free, self._acceptance, seen):
+            return refused
+        persona_id = content_id(about["doc_id"], about["request_key"], ordinal)
+        return {**about, **self._shape.row(text, item), "persona_id": persona_id, "ordinal": ordinal}
+
+
+def _quoted(evidence: str, seen: Shown) -> bool:
+    """Whether the *evidence* stands on the page that was shown, whatever its case and white space."""
+    if not evidence.strip():
+        return False
+    # As the page has it, most of the time: then the page needn't be folded.
+    return evidence in seen.text or folded(evidence) in seen.folded

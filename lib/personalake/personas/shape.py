@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 from personalake.settings import AttributeSettings
@@ -16,7 +17,8 @@ AGE_BANDS = ("child", "teenager", "young_adult", "adult", "senior")
 OTHER = "other"
 
 _OPEN = ("occupation", "region")
-_CLOSED = ("relation", "domain", "expertise", "age_band")
+_KNOWN = ("occupation", "expertise", "age_band", "region")
+_TELLING = (*_KNOWN, "interests", "domain")
 
 
 @dataclass(frozen=True)
@@ -69,31 +71,53 @@ class Shape:
         """
         if not isinstance(item, dict):
             return "a persona isn't an object"
-        for name in ("relation", "persona", "domain", *(("evidence",) if self.quotes else ())):
+        wrong = self._mistyped(item)
+        if wrong:
+            return wrong
+        if item["relation"] not in (relations or self.relations):
+            return "`relation` is not one of the values allowed"
+        for name, values in self._allowed.items():
+            if item.get(name) not in values:
+                return f"`{name}` is not one of the values allowed"
+        return None
+
+    def _mistyped(self, item: Mapping[str, Any]) -> str | None:
+        for name in self._required:
             if not isinstance(item.get(name), str):
                 return f"`{name}` isn't a string"
-        for name in (*_OPEN, "expertise", "age_band", *self.attributes):
-            if not isinstance(item.get(name), str | None):
+        for name in self._optional:
+            said = item.get(name)
+            if said is not None and not isinstance(said, str):
                 return f"`{name}` isn't a string or null"
         interests = item.get("interests")
-        if not isinstance(interests, list) or not all(isinstance(i, str) for i in interests):
+        if not isinstance(interests, list) or not all([isinstance(i, str) for i in interests]):
             return "`interests` isn't a list of strings"
-        allowed = {
-            "relation": relations or self.relations,
+        return None
+
+    @cached_property
+    def _required(self) -> tuple[str, ...]:
+        return ("relation", "persona", "domain", *(("evidence",) if self.quotes else ()))
+
+    @cached_property
+    def _optional(self) -> tuple[str, ...]:
+        return (*_OPEN, "expertise", "age_band", *self.attributes)
+
+    @cached_property
+    def _allowed(self) -> dict[str, frozenset[str | None]]:
+        """The values of all keys that are closed but the relation's, which may be fewer."""
+        closed = {
             "domain": (*self.domains, OTHER),
             "expertise": (*EXPERTISE, None),
             "age_band": (*AGE_BANDS, None),
             **{name: (*asked.values, None) for name, asked in self.attributes.items() if asked.values},
         }
-        return next(
-            (f"`{n}` is not one of the values allowed" for n, a in allowed.items() if item.get(n) not in a), None
-        )
+        return {name: frozenset(values) for name, values in closed.items()}
 
     def row(self, text: str, item: Mapping[str, Any]) -> dict[str, Any]:
         """The columns of `personas` that the persona itself fills: *text*, and what *item* says of it."""
-        known = {n: (item.get(n) or "").strip() or None for n in ("occupation", "expertise", "age_band", "region")}
+        known = {n: (item.get(n) or "").strip() or None for n in _KNOWN}
         further = {name: said for name in self.attributes if (said := (item.get(name) or "").strip())}
-        interests = [i.strip() for i in item["interests"] if i.strip()]
+        interests = [said for each in item["interests"] if (said := each.strip())]
         return {
             "text": text,
             "text_hash": text_hash(text),
@@ -103,7 +127,7 @@ class Shape:
             "domain": item["domain"],
             "interests": interests,
             "attributes": further or None,
-            "quality": quality({**known, "interests": interests, "domain": item["domain"]}),
+            "quality": _quality(*known.values(), interests, item["domain"]),
         }
 
 
@@ -114,6 +138,8 @@ def text_hash(text: str) -> str:
 
 def quality(persona: Mapping[str, Any]) -> float:
     """The share of its attributes that a persona has, 0..1: among repeats the one that says most survives."""
-    names = ("occupation", "expertise", "age_band", "region", "interests", "domain")
-    known = [name for name in names if persona[name] and persona[name] != OTHER]
-    return len(known) / len(names)
+    return _quality(*[persona[name] for name in _TELLING])
+
+
+def _quality(*said: object) -> float:
+    return len([each for each in said if each and each != OTHER]) / len(said)
