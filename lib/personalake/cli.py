@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from personalake import __version__
+from personalake import __version__, hub_options
 from personalake.errors import DeferredError, PersonalakeError, SettingsError
 
 if TYPE_CHECKING:
@@ -93,14 +93,13 @@ def _parser() -> argparse.ArgumentParser:
             )
         if name == "pilot":
             command.add_argument("-n", type=int, default=200, metavar="N", help="pages of the sample (default 200)")
-        if name in ("hub", "rejects"):
-            command.add_argument("--where", help="SQL condition on the table's columns")
-            command.add_argument("--limit", type=int, default=20, help="rows shown (default 20)")
         if name == "hub":
-            command.add_argument("--like", metavar="TEXT", help="those that resemble this text most, by common words")
+            hub_options.add_arguments(command)
         if name == "diversity":
             _add_diversity(command)
         if name == "rejects":
+            command.add_argument("--where", help="SQL condition on the table's columns")
+            command.add_argument("--limit", type=int, default=20, help="rows shown (default 20)")
             command.add_argument("--replay", action="store_true", help="ask again for what was refused, and pay for it")
         if name in ("rejects", "reaccept"):
             steps = "infer, a step such as synthesize.math.problem, or synthesize for all of them"
@@ -181,10 +180,9 @@ def _run(arguments: argparse.Namespace) -> int:
     from personalake.inputs import STAGES, read_inputs  # noqa: PLC0415 (as above)
 
     command: str = arguments.command
-    if command == "try":
-        return _try(arguments, settings, folder)
-    if command in ("plan", "pilot"):
-        return _plan_or_pilot(arguments, settings, folder)
+    alone = {"try": _try, "plan": _plan_or_pilot, "pilot": _plan_or_pilot, "hub": _hub}
+    if command in alone:
+        return alone[command](arguments, settings, folder)
     if command == "reaccept" or getattr(arguments, "replay", False) or getattr(arguments, "rebuild", False):
         return _correct(arguments, settings, folder)
     stages = STAGES if command == "run" else (command,) if command in STAGES else ()
@@ -201,11 +199,20 @@ def _run(arguments: argparse.Namespace) -> int:
             done = execute(inputs, stages, verbose=arguments.verbose, say=terminal.say, progress=terminal.progress)
         return _finish(arguments, done)
     showing: dict[str, Callable[..., Any]] = {
-        "status": show.status, "hub": show.hub, "rejects": show.rejects, "diversity": show.diversity,
+        "status": show.status, "rejects": show.rejects, "diversity": show.diversity,
     }  # fmt: skip
-    named = ("where", "limit", "stage", "like", "of", "by", "against")
+    named = ("where", "limit", "stage", "of", "by", "against")
     options = {name: getattr(arguments, name) for name in named if hasattr(arguments, name)}
     return _finish(arguments, showing[command](inputs, verbose=arguments.verbose, **options))
+
+
+def _hub(arguments: argparse.Namespace, settings: Settings, folder: Path) -> int:
+    from personalake.inputs import read_inputs  # noqa: PLC0415 (as above)
+
+    look, inputs = hub_options.Look.of(arguments, settings), read_inputs(settings, folder, stages=())
+    from personalake import hub_view  # noqa: PLC0415 (this is where Spark's import begins)
+
+    return _finish(arguments, hub_view.hub(inputs, look, verbose=arguments.verbose))
 
 
 def _dedup_own_data(arguments: argparse.Namespace) -> int:

@@ -6,27 +6,38 @@ compared by its tokens alone.
 
 from __future__ import annotations
 
+import tempfile
 import time
 from collections.abc import Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from personalake.accept import Reading, Refusal, outcomes
 from personalake.dedup.survivors import Stage
 from personalake.dedup.vectors import NoVectorError, of_reply
-from personalake.errors import SettingsError, StoreError
+from personalake.errors import DeferredError, InputError, SettingsError, StopRunError, StoreError
 from personalake.inputs import Inputs
+from personalake.llm.client import Endpoint
 from personalake.llm.complete import Ask
-from personalake.llm.embeddings import PATH, embedding_requests
+from personalake.llm.embeddings import PATH, embedding_request, embedding_requests
+from personalake.llm.engine import answer
+from personalake.llm.journal import Journal, replies, segments
 from personalake.llm.models import Question
+from personalake.llm.offline import OfflineEndpoint
+from personalake.llm.outcome import cure
+from personalake.llm.wave_plan import Plan
 from personalake.runs import Run
 from personalake.schemas import HUB_VECTORS
 from personalake.settings import EmbeddingSettings, RoleSettings, Settings
 from personalake.stage_record import StageRecord
+from personalake.work import Folder
 
 STAGE = "embed"
 _ANEW = "`personalake dedup --rebuild` asks for all of them anew; or set it back"
@@ -112,6 +123,73 @@ def _made(texts: DataFrame, embedding: EmbeddingSettings) -> DataFrame:
     from personalake.dedup.local_model import encoder  # noqa: PLC0415 (only where it is wanted)
 
     return texts.select("id", "text").mapInArrow(encoder(str(embedding.path)), "id string, vector binary")
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """The vector of a text that is looked for, as vectors are kept; and what it took."""
+
+    vector: bytes
+    tokens: int = 0
+    microusd: int = 0
+
+
+def wanted_vector(inputs: Inputs, text: str, left: int | None) -> Wanted:
+    """The vector of *text* by the model that the settings name, made here or asked for with one request.
+
+    No table gets to know of it. *left* is what the store's budget holds yet, in millionths of a dollar; null without
+    one. Raises :class:`SettingsError` where it doesn't hold the request, :class:`InputError` where the text gets no
+    vector, :class:`StopRunError` or :class:`DeferredError` where the endpoint refuses or doesn't answer.
+    """
+    embedding = inputs.settings.dedup.embedding
+    if embedding is None:
+        raise ValueError("no embedding is set")
+    if embedding.path:
+        from personalake.dedup.local_model import encoder  # noqa: PLC0415 (only where it is wanted)
+
+        row = pa.RecordBatch.from_pydict({"id": [""], "text": [text]})
+        return Wanted(next(encoder(embedding.path)(iter([row]))).column("vector")[0].as_py())
+    model = question(inputs)
+    request = embedding_request("", text, model)
+    _check_budget(model, request["worst_microusd"], left)
+    row = _answered(inputs, model, {**request, "stage": STAGE})
+    if row["error"] is not None:
+        raise InputError(f"the text gets no vector: {row['error']}: {row['error_detail']}", where=str(model.role.model))
+    try:
+        return Wanted(of_reply(row["reply"]), row["prompt_tokens"], row["cost_microusd"])
+    except NoVectorError as error:
+        raise InputError(f"the text gets no vector: {error}", where=str(model.role.model)) from error
+
+
+def _answered(inputs: Inputs, model: Question, request: Mapping[str, Any]) -> Mapping[str, Any]:
+    """What comes of one request: a row of a journal that nobody lands."""
+    llm, own = inputs.settings.llm, model.endpoint
+    with ExitStack() as stack:
+        url = ""
+        if llm.offline and own is None:
+            url = stack.enter_context(OfflineEndpoint.of(inputs.settings.offline)).base_url
+        folder = Folder(stack.enter_context(tempfile.TemporaryDirectory(prefix="personalake-")))
+        endpoints = Endpoint.all_of(llm, url, () if own is None else [own])
+        plan = Plan.of(llm, endpoints, folder, {STAGE: model}, 1).alone("0", 1)
+        tally = answer([pa.RecordBatch.from_pylist([request])], plan, Journal(folder, "0", "0"))[0]
+        found = [row for segment in segments(folder) for row in replies(segment.path, folder).to_pylist()]
+    where, said = ", ".join(each.name for each in endpoints), f"{tally['reason']}: {tally['detail']}"
+    if tally["outcome"] == "stop":
+        raise StopRunError(said, where=where, cure=cure(tally["reason"]))
+    if not found:
+        raise DeferredError(said, where=where, cure="ask again when the endpoint answers")
+    return dict(found[0])
+
+
+def _check_budget(model: Question, worst: int, left: int | None) -> None:
+    if left is None:
+        return
+    if model.abilities.price is None:
+        what = f"a budget is set, and the model {model.role.model!r} has no price"
+        raise SettingsError(what, where="budget_usd", cure="add its price to models.yaml")
+    if worst > left:
+        what = f"{max(left, 0) / 1e6:.6f} US dollars of it are left, and this may cost {worst / 1e6:.6f}"
+        raise SettingsError(what, where="budget_usd", cure="a larger budget, or --by words")
 
 
 def check_local_model(settings: Settings) -> None:

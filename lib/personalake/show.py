@@ -1,14 +1,15 @@
-"""What the looking commands print: plan, status, hub, rejects, tasks. They pay nothing and write nothing."""
+"""What the looking commands print: status, rejects, tasks; `hub` is in `hub_view`. They pay and write nothing."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from personalake.errors import InputError, first_line
 from personalake.inputs import Inputs
+from personalake.session import at_once
 from personalake.shown import Shown, plain
 from personalake.store import Store
 from personalake.synthesis.tasks import load_task
@@ -30,7 +31,7 @@ def refuse_no_store(settings: Settings) -> None:
 
 
 @contextmanager
-def _store(inputs: Inputs, verbose: bool) -> Iterator[Store]:
+def reading(inputs: Inputs, verbose: bool) -> Iterator[Store]:
     """The settings' store for reading: nothing is created and no lease is taken."""
     from personalake.session import session_for  # noqa: PLC0415 (Spark only where tables are read)
 
@@ -59,7 +60,8 @@ def _cell(value: Any) -> str:  # noqa: ANN401 (any value of a row)
     return text if len(text) <= _WIDE else text[: _WIDE - 1] + "…"
 
 
-def _rows(frame: DataFrame) -> list[dict[str, Any]]:
+def dicts(frame: DataFrame) -> list[dict[str, Any]]:
+    """The rows of *frame*, which are few, as dictionaries."""
     return [row.asDict(recursive=True) for row in frame.collect()]
 
 
@@ -69,10 +71,10 @@ def status(inputs: Inputs, *, verbose: bool) -> Shown:
     from personalake.report import covered  # noqa: PLC0415 (as above)
 
     names = ("documents", "personas", "hub", "duplicates", "examples", "solutions", "rejects", "pending")
-    with _store(inputs, verbose) as store:
+    with reading(inputs, verbose) as store:
         counts = {name: store.read(name).count() for name in names}
         runs = store.read("runs")
-        last = _rows(
+        last = dicts(
             runs.orderBy(runs["seq"].desc(), runs["started_at"].desc())
             .limit(12)
             .selectExpr(
@@ -94,58 +96,41 @@ def status(inputs: Inputs, *, verbose: bool) -> Shown:
     return Shown(data, "\n\n".join([listed, table(last), *parts]))
 
 
-def hub(inputs: Inputs, *, verbose: bool, where: str | None, limit: int, like: str | None = None) -> Shown:
-    """Personas of the hub; with *like*, those that resemble this text most."""
-    columns = ("persona_id", "text", "occupation", "domain", "language", "relation", "url")
-    return _list(inputs, "hub", columns, verbose, where, limit, like)
-
-
 def rejects(inputs: Inputs, *, verbose: bool, where: str | None, limit: int, stage: str | None = None) -> Shown:
     """What was refused, and why; by one *stage*, or by any."""
     if stage is not None:
         quoted = stage.replace("\\", "").replace("'", "")
         where = f"(stage = '{quoted}' OR startswith(stage, '{quoted}.'))" + (f" AND ({where})" if where else "")
     columns = ("stage", "reason", "detail", "input_key", "path", "offset", "raw")
-    return _list(inputs, "rejects", columns, verbose, where, limit)
+    with reading(inputs, verbose) as store:
+        found, total = listed(store.read("rejects"), where, columns, ("stage", "input_key"), limit)
+    return Shown({"table": "rejects", "total": total, "rows": found}, f"{table(found)}\n\n{len(found):,} of {total:,}")
 
 
-def _list(
-    inputs: Inputs,
-    name: str,
-    columns: tuple[str, ...],
-    verbose: bool,
-    where: str | None,
-    limit: int,
-    like: str | None = None,
-) -> Shown:
+def listed(
+    rows: DataFrame, where: str | None, columns: Sequence[str], order: Sequence[str], limit: int
+) -> tuple[list[dict[str, Any]], int]:
+    """The first *limit* rows, in this order, that fulfil *where*, and how many do; raises :class:`InputError`."""
+    with condition(where, rows):
+        chosen = rows.where(where) if where else rows
+        first = chosen.orderBy(*order).limit(limit).select(*columns)
+        looks: tuple[Callable[[], Any], ...] = (lambda: dicts(first), chosen.count)
+        found, total = at_once(*looks)
+    return found, total
+
+
+@contextmanager
+def condition(where: str | None, rows: DataFrame) -> Iterator[None]:
+    """Say in one line what Spark raises of the condition *where* on *rows*."""
     from pyspark.errors import PySparkException  # noqa: PLC0415 (Spark only where tables are read)
 
-    with _store(inputs, verbose) as store:
-        frame = store.read(name)
-        try:
-            frame = frame.where(where) if where else frame
-            total = frame.count()
-        except PySparkException as error:
-            what, cure = f"--where {where!r}: {first_line(error)}", f"columns: {', '.join(frame.columns)}"
-            raise InputError(what, cure=cure) from error
-        if like is None:
-            order = (columns[0], *(c for c in columns[1:] if c == "input_key"))
-            rows = _rows(frame.orderBy(*order).limit(limit).select(*columns))
-        else:
-            rows = _most_alike(frame, columns, like, limit)
-    return Shown({"table": name, "total": total, "rows": rows}, f"{table(rows)}\n\n{len(rows):,} of {total:,}")
-
-
-def _most_alike(frame: DataFrame, columns: tuple[str, ...], like: str, limit: int) -> list[dict[str, Any]]:
-    """The rows that resemble the text *like* most, by their share of common tokens, which comes first."""
-    from pyspark.sql import functions as F  # noqa: PLC0415 (as above; Spark's usual name)
-
-    from personalake.dedup.like import similarities  # noqa: PLC0415 (as above)
-
-    found = similarities(frame, columns[0], like)
-    best = F.broadcast(found.orderBy(F.col("similarity").desc(), columns[0]).limit(limit))
-    alike = frame.join(best, columns[0]).orderBy(F.col("similarity").desc(), columns[0])
-    return _rows(alike.select(F.round("similarity", 4).alias("similarity"), *columns))
+    try:
+        yield
+    except PySparkException as error:
+        if where is None:
+            raise
+        what, cure = f"--where {where!r}: {first_line(error)}", f"columns: {', '.join(rows.columns)}"
+        raise InputError(what, cure=cure) from error
 
 
 def diversity(inputs: Inputs, *, verbose: bool, of: str, by: str | None = None, against: str | None = None) -> Shown:
@@ -153,7 +138,7 @@ def diversity(inputs: Inputs, *, verbose: bool, of: str, by: str | None = None, 
     from personalake.diversity import command  # noqa: PLC0415 (Spark only where tables are read)
 
     command.check(of, by, against, inputs.settings.store)
-    with _store(inputs, verbose) as store:
+    with reading(inputs, verbose) as store:
         if against is None:
             return command.measured(store, inputs.settings, of, by)
         return command.compared(store, inputs.settings, of, by, against)

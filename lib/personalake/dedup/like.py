@@ -1,34 +1,79 @@
-"""How like texts are: one to all others in a pass over them, or any two of a sample; exact."""
+"""How like texts and vectors are: one to all others in a pass over them, or any two texts of a sample; exact.
+
+A task that looks for the best rows holds these alone. One question needs no index: MinHash, or cells, would have to
+look at all rows to build one.
+"""
 
 from __future__ import annotations
-
-from collections.abc import Callable, Iterator
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-from pyspark.sql import DataFrame
+import pyarrow.compute as pc
 
+from personalake.dedup.blocks import lists_of, unpack
+from personalake.dedup.passes import Batches, Pass
 from personalake.dedup.ragged import Ints, Ragged, ragged
 from personalake.dedup.tokens import token_hashes
+from personalake.dedup.vectors import Floats, Matrix, cosines, halves
 from personalake.dedup.verify import similarity
 
-
-def similarities(rows: DataFrame, key: str, text: str) -> DataFrame:
-    """Return the *key* of *rows* (*key*, `text`) and their `similarity` to *text*: Jaccard's, of token sets.
-
-    One question needs no index: MinHash would have to hash them all to build one.
-    """
-    wanted = token_hashes(pa.array([text])).values.to_numpy()
-    kind = rows.schema[key].dataType.simpleString()
-    return rows.select(key, "text").mapInArrow(_measurer(wanted), f"{key} {kind}, similarity double")
+_FOUND = ["similarity", "persona_id"]
+_ORDER = [("similarity", "descending"), ("persona_id", "ascending")]
+_ROUNDING = 1e-3
+"""What a cosine may change by in half precision, and more."""
 
 
-def _measurer(wanted: Ints) -> Callable[[Iterator[pa.RecordBatch]], Iterator[pa.RecordBatch]]:
-    def measure(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+def alike_texts(wanted: Ints, most: int) -> Pass:
+    """From rows with `persona_id` and `text` to the *most* that resemble the set *wanted*, `similarity` put first."""
+
+    def find(batches: Batches) -> Batches:
+        best = _Best(most)
         for batch in batches:
-            found = jaccard(ragged(token_hashes(batch.column(1))), wanted)
-            yield pa.RecordBatch.from_arrays([batch.column(0), pa.array(found)], [batch.schema.names[0], "similarity"])
+            best.add(batch, jaccard(ragged(token_hashes(batch.column("text"))), wanted))
+        yield from best.batches()
+
+    return find
+
+
+def alike_blocks(wanted: Ints, most: int) -> Pass:
+    """From blocks' rows (see `blocks`) to the *most* that resemble the set *wanted*: `similarity`, `persona_id`."""
+
+    def find(batches: Batches) -> Batches:
+        best = _Best(most)
+        for block in (unpack(one) for batch in batches for one in batch.column("rows")):
+            ids = pa.RecordBatch.from_arrays([block.column("id")], ["persona_id"])
+            best.add(ids, jaccard(lists_of(block, "tokens"), wanted))
+        yield from best.batches()
+
+    return find
+
+
+def near_vectors(wanted: Matrix, most: int) -> Pass:
+    """From (`persona_id`, `vector`) to the *most* nearest to the one row of *wanted*: `similarity`, `persona_id`.
+
+    Half precision turns to single, and is multiplied, at a third of the time that exact cosines take; so these are
+    taken only of those that may be among the best.
+    """
+
+    def find(batches: Batches) -> Batches:
+        best = _Best(most)
+        for batch in filter(len, batches):
+            vectors = halves(batch.column("vector")).astype(np.float32)
+            near = np.flatnonzero(vectors @ wanted[0] >= best.floor - _ROUNDING)
+            best.add(batch.select(["persona_id"]).take(pa.array(near)), cosines(vectors[near], wanted))
+        yield from best.batches()
+
+    return find
+
+
+def cosines_to(wanted: Matrix) -> Pass:
+    """From (`persona_id`, `vector`) to `similarity`, `persona_id` of all: their cosine to the one row of *wanted*."""
+
+    def measure(batches: Batches) -> Batches:
+        for batch in filter(len, batches):
+            found = cosines(halves(batch.column("vector")).astype(np.float32), wanted)
+            yield pa.RecordBatch.from_arrays([pa.array(found), batch.column("persona_id")], _FOUND)
 
     return measure
 
@@ -64,3 +109,27 @@ def jaccard(sets: Ragged, wanted: Ints) -> npt.NDArray[np.float64]:
     shared = np.concatenate([[0], np.cumsum(np.isin(sets.values, wanted))])
     common = shared[sets.starts + sets.counts] - shared[sets.starts]
     return similarity(common, sets.counts + len(wanted) - common)
+
+
+class _Best:
+    """The *most* rows of highest similarity so far; of equally similar ones those of the lowest ids."""
+
+    def __init__(self, most: int) -> None:
+        self._most, self._rows = most, pa.table({})
+        self.floor = -np.inf
+        """A row below this is out."""
+
+    def add(self, rows: pa.RecordBatch, values: Floats) -> None:
+        """Take *rows* with their similarity into account."""
+        may = values >= self.floor
+        columns = [pa.array(values[may]), *rows.filter(pa.array(may)).columns]
+        new = pa.Table.from_arrays(columns, ["similarity", *rows.schema.names])
+        both = pa.concat_tables([self._rows, new]) if self._rows.num_columns else new
+        # Taken, not sliced: a slice would hold all that it is of.
+        self._rows = both.take(pc.sort_indices(both, _ORDER)[: self._most])
+        if len(self._rows) == self._most:
+            self.floor = self._rows.column(0)[-1].as_py()
+
+    def batches(self) -> Batches:
+        """The rows that are left."""
+        yield from self._rows.combine_chunks().to_batches() if self._rows.num_columns else ()

@@ -50,16 +50,21 @@ def kept(values: Floats) -> list[bytes]:
     return [row.tobytes() for row in (values / lengths).astype("<f2")]
 
 
-def matrix(vectors: pa.Array) -> Matrix:
-    """Kept vectors, all of one dimension, as unit vectors in single precision."""
+def halves(vectors: pa.Array) -> npt.NDArray[np.float16]:
+    """Kept vectors, all of one dimension, as they lie there: a row each, without a copy."""
     if not len(vectors):
-        return np.zeros((0, 0), dtype=np.float32)
+        return np.zeros((0, 0), dtype="<f2")
     width = len(vectors[0].as_py())
     held = vectors.combine_chunks() if isinstance(vectors, pa.ChunkedArray) else vectors
     content = np.frombuffer(held.buffers()[2], dtype=np.uint8)
     start = np.frombuffer(held.buffers()[1], dtype=np.int32)[held.offset]
-    whole = content[start : start + len(held) * width].view("<f2").reshape(len(held), -1)
-    rows = whole.astype(np.float32)
+    found: npt.NDArray[np.float16] = content[start : start + len(held) * width].view("<f2").reshape(len(held), -1)
+    return found
+
+
+def matrix(vectors: pa.Array) -> Matrix:
+    """Kept vectors, all of one dimension, as unit vectors in single precision."""
+    rows = halves(vectors).astype(np.float32)
     rows /= np.sqrt(np.einsum("ij,ij->i", rows, rows))[:, None]
     return rows
 
