@@ -27,14 +27,16 @@ from personalake.store import Store
 ROOT = Path(__file__).resolve().parents[1]
 CORPUS = ROOT / "tests" / "data" / "corpus"
 
+# Hops double a run's requests, so only the tests of hops (`test_growth.py`) pay for them.
+_NO_HOPS = "expand.hops=0"
 # `conf/local.yaml` names the licence of its pages by their folder, relative to where a command runs: not always here.
-_PAGES = [f"corpus.paths=['{CORPUS}']", "corpus.licence=CC0-1.0"]
+_PAGES = [f"corpus.paths=['{CORPUS}']", "corpus.licence=CC0-1.0", _NO_HOPS]
 
 WHOLE = [*_PAGES, "synthesize.tasks=[{task: math, target: 5}, {task: instruction, target: 5}]"]
 
 SMALL = [
     f"corpus.paths=['{CORPUS / 'pages.jsonl'}']", "synthesize.tasks=[{task: math, target: 3}]", "llm.tasks=1",
-    "expand.hops=0",
+    _NO_HOPS,
 ]  # fmt: skip
 
 
@@ -77,7 +79,7 @@ class Lake:
 
     def inputs(self, *more: str, stages: tuple[str, ...] = STAGES) -> Inputs:
         """The settings of `conf/local.yaml` for this store, with *more* laid over."""
-        own = [f"store.path={self.folder}", f"llm.base_url={self.base_url}"]
+        own = [f"store.path={self.folder}", f"llm.base_url={self.base_url}", _NO_HOPS]
         settings, conf = load(str(ROOT / "conf" / "local.yaml"), [*own, *self.overrides, *more])
         return read_inputs(settings, conf, stages)
 
