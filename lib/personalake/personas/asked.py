@@ -89,7 +89,10 @@ def texts_of(prompt: Prompt | None) -> tuple[str, ...]:
 
 def unfit(item: Mapping[str, Any], names: Iterable[str], acceptance: Acceptance, shown: Shown) -> Refusal | None:
     """Why what *item* says beside its persona isn't taken: the free words under *names*, and its interests."""
-    said = {name: item.get(name) or "" for name in names} | {"interests": ", ".join(item["interests"])}
+    said = {name: words for name in names if (words := item.get(name))} | {"interests": ", ".join(item["interests"])}
+    # All at once first: next to none is unfit.
+    if not acceptance.unfit(". ".join(said.values()), shown):
+        return None
     for name, words in said.items():
         if reason := acceptance.unfit(words, shown):
             return Refusal(reason, f"`{name}`", raw_of(item))

@@ -142,10 +142,18 @@ def marked(text: str) -> bool:
     return bool(_SIGNS.search(low) and _MARK.search(low))
 
 
+_GAPS = str.maketrans(dict.fromkeys(".*_-", " "))
+_LETTERS_APART = 7
+_GATES = tuple(dict.fromkeys(word for words, _ in (*_ORDERS, *_ELSEWHERE) for word in words))
+_ASCII_GATES = tuple(filter(str.isascii, _GATES))
+
+
 def ordering(text: str) -> bool:
     """Whether *text* gives an order to a model, speaks as one, or holds what nobody can read."""
-    coded = len(max(text.split(), key=len, default="")) >= _LEAST_CODED and _CODED.search(text)
-    if coded or _CONTROLS.search(text) or _SPACED_OUT.search(text):
+    sizes = [len(word) for word in text.translate(_GAPS).split()]
+    if sizes and max(sizes) >= _LEAST_CODED and _CODED.search(text):
+        return True
+    if _CONTROLS.search(text) or (sizes.count(1) >= _LETTERS_APART and _SPACED_OUT.search(text)):
         return True
     return overriding(text) or bool(_IMPERATIVE.search(_latin(_plain(text))))
 
@@ -154,9 +162,19 @@ def overriding(text: str) -> bool:
     """Whether *text* tells a model to drop what it was told: that no persona needs quoted as its evidence, either."""
     low = _plain(text)
     latin = _latin(low)
+    if not _may_override(low) and (latin is low or not _may_override(latin)):
+        return False
     if any(pattern.search(latin) for words, pattern in _ORDERS if any(word in latin for word in words)):
         return True
     return any(pattern.search(low) for words, pattern in _ELSEWHERE if any(word in low for word in words))
+
+
+def _may_override(low: str) -> bool:
+    # A plain loop: it is run for every text, and a generator takes as long as what it looks for.
+    for word in _ASCII_GATES if low.isascii() else _GATES:  # noqa: SIM110
+        if word in low:
+            return True
+    return False
 
 
 def _plain(text: str) -> str:
