@@ -86,7 +86,7 @@ def by_cosine(values: dict[str, Any], wanted: Any, limit: int) -> list[tuple[Any
 def size(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     """A hub that counts as large is looked at in another way."""
     if request.param == "many":
-        monkeypatch.setattr(hubs, "_FEW", 5)
+        monkeypatch.setattr(hubs, "FEW", 5)
         monkeypatch.setattr(hubs, "_FIRST", 10)
     return str(request.param)
 
@@ -162,7 +162,7 @@ class Family:
             self.persona(self.second, 1, parent_id=self.first, relation="colleague"),
             self.persona(self.third, 2, parent_id=self.second, relation="sister"),
             self.persona(id_of("cousin"), 2, parent_id=self.second, relation="cousin"),
-            self.persona(id_of("own"), 0, root_doc_id=None, url=None, source="mine.jsonl"),
+            self.persona(id_of("own"), 0, root_doc_id=None, url=None, source=None, path="mine.jsonl"),
         ]
         self.hub = [self.third, id_of("own")]
         self.duplicates = [("persona", self.second, id_of("own")), ("page", self.third, id_of("other"))]
@@ -274,5 +274,5 @@ def test_a_persona_of_ones_own_leads_to_its_file(spark: SparkSession) -> None:
     family = Family(spark)
     own = replace(step(id_of("own"), 0, None, in_hub=True), url=None)
     assert family.way(id_of("own")) == Lineage((own,), imported_from="mine.jsonl")
-    family.personas[-1] |= {"source": None}
+    family.personas[-1] |= {"path": None}
     assert family.way(id_of("own")) == Lineage((own,), missing="it names neither a page nor a file")

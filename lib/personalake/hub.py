@@ -22,7 +22,7 @@ from personalake.errors import InputError
 from personalake.session import at_once
 
 _FOUND = "similarity double, persona_id string"
-_FEW = 100_000
+FEW = 100_000
 """Of so many rows each is looked at; of more, the best of all are looked for first."""
 _FIRST = 1_000
 """So many of the best of all hold enough of most large selections."""
@@ -39,7 +39,7 @@ def like(hub: DataFrame, text: str, limit: int, keys: DataFrame | None = None) -
     if not len(wanted):
         raise InputError(f"{text!r} has no word to compare by", cure="give words")
     every = _most(hub.mapInArrow(alike_texts(wanted, limit), _with_similarity(hub)), limit)
-    if keys is None or hub.count() <= _FEW:
+    if keys is None or hub.count() <= FEW:
         return every
     blocks = keys.where(F.col("kind") == "persona").select("rows")
     return _among_first(hub, lambda most: blocks.mapInArrow(alike_blocks(wanted, most), _FOUND), limit) or every
@@ -61,7 +61,7 @@ def like_vector(hub: DataFrame, vectors: DataFrame, wanted: npt.ArrayLike, limit
         what = f"the vector that is looked for has {unit.shape[1]} dimensions, the hub's have {known.pop()}"
         raise InputError(what, cure="take the model that made the hub's")
     vectors = vectors.select("persona_id", "vector")
-    if hub.count() <= _FEW:
+    if hub.count() <= FEW:
         own = vectors.join(F.broadcast(hub.select("persona_id")), "persona_id", "left_semi")
         return _most(_beside(hub, own.mapInArrow(near_vectors(unit, limit), _FOUND)), limit)
     every = _most(_beside(hub, vectors.mapInArrow(cosines_to(unit), _FOUND)), limit)
@@ -99,8 +99,8 @@ class Step:
 class Lineage:
     """The way from a persona, which is the first of *steps*, back to where it came from.
 
-    At its end is the *page* (`doc_id`, `title`, `url`, `path`), or the file that it was *imported_from*; *missing* says
-    in words why there is neither, where the tables don't lead there.
+    At its end is the *page* (`doc_id`, `title`, `url`, `path`), or the file or table that it was *imported_from*.
+    *missing* says in words what of the way the tables don't hold.
     """
 
     steps: tuple[Step, ...]
@@ -134,7 +134,7 @@ def lineage(
     return Lineage(steps, *_origin(last, page, missing))
 
 
-_STEP = ("persona_id", "text", "relation", "hop", "url", "source", "doc_id", "parent_id", "root_doc_id")
+_STEP = ("persona_id", "text", "relation", "hop", "url", "path", "doc_id", "parent_id", "root_doc_id")
 
 
 def _named(personas: DataFrame, persona_id: str) -> Row:
@@ -192,7 +192,7 @@ def _origin(
         missing = f"{missing}; {gone}" if missing else gone
     if page or missing:
         return page, None, missing
-    return None, last["source"], None if last["source"] else "it names neither a page nor a file"
+    return None, last["path"], None if last["path"] else "it names neither a page nor a file"
 
 
 def _with_similarity(rows: DataFrame) -> StructType:

@@ -16,7 +16,7 @@ from pyspark.sql import functions as F
 from personalake import embed
 from personalake.dedup.vectors import matrix
 from personalake.errors import InputError
-from personalake.hub import Lineage, like, like_vector, lineage, sample
+from personalake.hub import FEW, Lineage, like, like_vector, lineage, sample
 from personalake.hub_options import VECTOR, Look
 from personalake.inputs import Inputs
 from personalake.llm.purse import Purse
@@ -59,16 +59,17 @@ def _found(store: Store, inputs: Inputs, look: Look, chosen: DataFrame) -> tuple
         alike = like_vector(chosen, vectors, matrix(pa.array([asked.vector]))[0], look.limit)
         about |= {"vectors": vectors.count(), "tokens": asked.tokens, "cost_usd": asked.microusd / 1e6}
     else:
-        alike = like(chosen, look.like, look.limit, None if look.where else _keys(store))
+        alike = like(chosen, look.like, look.limit, _keys(store))
     return alike.withColumn("similarity", F.round("similarity", 4)), about
 
 
 def _keys(store: Store) -> DataFrame | None:
-    """The index, where it has as many personas as the hub: a run that was cut off may have landed one of the two."""
-    keys = store.read("hub_keys")
-    indexed = keys.where("kind = 'persona'").selectExpr("coalesce(sum(count), 0) AS rows")
-    rows, known = at_once(store.read("hub").count, lambda: int(indexed.collect()[0]["rows"]))
-    return keys if rows == known else None
+    """The index, where a large hub has one of as many personas: a run that was cut off may have landed one of them."""
+    rows, keys = store.read("hub").count(), store.read("hub_keys")
+    if rows <= FEW:
+        return None
+    indexed = keys.where("kind = 'persona'").selectExpr("coalesce(sum(count), 0) AS rows").collect()[0]["rows"]
+    return keys if indexed == rows else None
 
 
 def _vectors(store: Store, inputs: Inputs) -> DataFrame:
