@@ -13,6 +13,7 @@ common doesn't count as chance.
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -58,8 +59,12 @@ class Beside:
 
 
 def beside(here: Mapping[Key, Sample], there: Mapping[Key, Sample], seed: int = 0) -> tuple[Beside, ...]:
-    """Compare the groups that both have and that are large enough; what isn't among the largest is no group."""
-    common = [key for key in here if key in there and (key == ALL or key[1] is not None)]
+    """Compare the groups that both have and that are large enough, and that are not all that both have.
+
+    What isn't among the largest of a store is no group.
+    """
+    groups = Counter(by for by, _ in {*here, *there})
+    common = [key for key in here if key in there and (key == ALL or (key[1] is not None and groups[key[0]] > 1))]
     large = [key for key in common if min(len(here[key]), len(there[key])) >= LEAST]
     return tuple(_beside(key, here[key], there[key], seed) for key in large)
 
