@@ -22,7 +22,7 @@ import numpy as np
 from personalake.dedup.ragged import Ints, mixed
 from personalake.diversity.draw import ALL, Key
 from personalake.diversity.measure import LEAST, Size
-from personalake.diversity.sample import Figures, Sample, Values, figures
+from personalake.diversity.sample import Figures, Sample, Values, figures, values_of
 
 DRAWS = 200
 """Parts drawn: a standard error from so many is known to 5 %."""
@@ -73,7 +73,7 @@ def _beside(key: Key, here: Sample, there: Sample, seed: int) -> Beside:
     tokens = min(int(sample.tokens.sum()) for sample in (here, there))
     pair = here.within(tokens), there.within(tokens)
     size = Size(tokens, min(map(len, pair)))
-    values = {name: frozenset().union(*(one.values()[name] for one in pair)) for name in here.attributes}
+    values = values_of(pair)
     one, other = (figures(sample, size.tokens, size.rows, values) for sample in pair)
     errors = _errors(pair, size, values, seed)
     found = [
