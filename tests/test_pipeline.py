@@ -383,6 +383,20 @@ def test_status_and_report_say_what_the_store_covers(lake: Lake, capfd: pytest.C
     assert '<h2 id="coverage">' in (lake.folder / "report.html").read_text()
 
 
+def test_the_report_of_a_first_run_tells_its_diversity_by_source_and_counts_every_language(lake: Lake) -> None:
+    report = " ".join((lake.folder / "report.html").read_text().split())
+    hub = lake.rows("hub")
+    assert '<h2 id="diversity">' in report
+    assert "personas of each</caption>" in report
+    for source, number in Counter(row["source"] for row in hub).items():
+        assert f'<th scope="row"><bdi>{source}</bdi></th><td class="num"><bdi>{number}</bdi></td>' in report
+    for name, number in Counter(row["domain"] for row in hub).most_common(3):
+        assert f'<th scope="row"><bdi>{name}</bdi></th><td class="num">{number}</td>' in report
+    assert f"{len(hub)} kept personas by language" in report
+    # One run is no growth.
+    assert 'id="growth"' not in report
+
+
 def test_a_licence_that_is_not_known_is_told_by_the_run_and_refused_by_export(lake: Lake, tmp_path: Path) -> None:
     own = _copy(lake, tmp_path)
     examples = own.store.read("examples").drop("seq").withColumn("licence", F.lit(None).cast("string"))

@@ -96,7 +96,8 @@ def test_both_are_measured_by_the_tokens_that_the_shorter_one_has(texts: list[st
 
 def test_only_groups_that_both_have_in_sufficient_number_are_compared(texts: list[str]) -> None:
     large, small = sample(texts[:LEAST]), sample(texts[: LEAST - 1])
-    keys: list[Key] = [ALL, ("hop", "0"), ("hop", "1"), ("source", None)]
-    here = dict(zip(keys, (large, large, large, large), strict=True))
-    there = {ALL: large, ("hop", "0"): small, ("hop", "2"): large, ("source", None): large}
-    assert [(one.by, one.name) for one in beside(here, there)] == [ALL]
+    keys: list[Key] = [ALL, ("hop", "0"), ("hop", "1"), ("source", None), ("task", "math")]
+    here = dict.fromkeys(keys, large)
+    there = {ALL: large, ("hop", "0"): small, ("hop", "1"): large, ("source", None): large, ("task", "math"): large}
+    # The only task is all that there is.
+    assert [(one.by, one.name) for one in beside(here, there)] == [ALL, ("hop", "1")]

@@ -157,8 +157,8 @@ def test_a_store_of_few_words_is_told_from_one_of_many(
         assert not figures["entropy.domain"]["tells"]
     printed = told(varied, capfd, "--against", str(poor.settings.path), "--of", "examples", "--by", "task")
     lines = [line.split() for line in printed.splitlines()]
-    assert [line[-1] for line in lines if line[:1] == ["distinct-1"]] == ["here", "here"]
-    assert [line[-1] for line in lines if line[:1] == ["compression"]] == ["here", "here"]
+    assert [line[-1] for line in lines if line[:1] == ["distinct-1"]] == ["here"]
+    assert [line[-1] for line in lines if line[:1] == ["compression"]] == ["here"]
 
 
 def test_vectors_are_measured_where_the_hub_has_them(

@@ -91,3 +91,12 @@ def test_more_rows_than_a_sample_has_are_all_read_where_the_whole_is_wanted(spar
 def test_columns_that_are_only_counted_have_all_their_values(spark: SparkSession) -> None:
     found = diversity(frame(spark, 31), SHAPE, largest=1, counted=("domain",))
     assert found.counts == {"domain": (("d0", 11), ("d1", 10), ("d2", 10))}
+
+
+def test_values_that_the_sample_of_all_does_not_have_count_for_the_groups_that_have_them(spark: SparkSession) -> None:
+    common = [(f"a{n}", "a text", None, 0, "usual") for n in range(3_000)]
+    rare = [(f"b{n}", "a text", None, 1, f"rare {n}") for n in range(40)]
+    found = diversity(spark.createDataFrame([*common, *rare], COLUMNS), SHAPE, most=40, whole=False)
+    entropies = {group.name: group.sample["entropy.domain"] for group in found.groups}
+    assert entropies["0"] == 0
+    assert entropies["1"] == pytest.approx(1)

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from personalake.dedup.tokens import token_list, tokens
-from personalake.diversity.sample import Figures, Sample, entropy, figures
+from personalake.diversity.sample import Figures, Sample, entropy, figures, values_of
 
 WORDS = st.lists(st.sampled_from("a nurse who sings sailing 東京都庁 garden of !!!".split()), max_size=9).map(" ".join)
 TEXTS = st.lists(WORDS, max_size=7)
@@ -160,7 +160,7 @@ def test_combinations_are_those_seen_of_rows_that_have_all_attributes_of_all_tha
     sample = Sample(["x"] * len(pairs), [], {"one": one, "other": other}, ("one", "other"))
     possible = len(set(one) - {None}) * len(set(other) - {None})
     seen = len({pair for pair in pairs if None not in pair})
-    found = figures(sample, WHOLE, WHOLE, sample.values())["combinations"]
+    found = figures(sample, WHOLE, WHOLE, values_of([sample]))["combinations"]
     assert found == (seen / possible if possible else None)
 
 
@@ -180,5 +180,5 @@ def test_a_sample_within_so_many_tokens_has_the_same_figures_by_them(texts: list
     part = sample.within(most)
     assert len(part) == len(cut(texts, most)) == len(part.families) == len(part.attributes["own"])
     names = ("distinct_1", "distinct_2", "distinct_3", "compression", "self_repetition")
-    one, other = (figures(each, most, 0, each.values()) for each in (sample, part))
+    one, other = (figures(each, most, 0, values_of([each])) for each in (sample, part))
     assert [one[name] for name in names] == [other[name] for name in names]

@@ -13,6 +13,7 @@ common doesn't count as chance.
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -21,7 +22,7 @@ import numpy as np
 from personalake.dedup.ragged import Ints, mixed
 from personalake.diversity.draw import ALL, Key
 from personalake.diversity.measure import LEAST, Size
-from personalake.diversity.sample import Figures, Sample, Values, figures
+from personalake.diversity.sample import Figures, Sample, Values, figures, values_of
 
 DRAWS = 200
 """Parts drawn: a standard error from so many is known to 5 %."""
@@ -58,8 +59,12 @@ class Beside:
 
 
 def beside(here: Mapping[Key, Sample], there: Mapping[Key, Sample], seed: int = 0) -> tuple[Beside, ...]:
-    """Compare the groups that both have and that are large enough; what isn't among the largest is no group."""
-    common = [key for key in here if key in there and (key == ALL or key[1] is not None)]
+    """Compare the groups that both have and that are large enough, and that are not all that both have.
+
+    What isn't among the largest of a store is no group.
+    """
+    groups = Counter(by for by, _ in {*here, *there})
+    common = [key for key in here if key in there and (key == ALL or (key[1] is not None and groups[key[0]] > 1))]
     large = [key for key in common if min(len(here[key]), len(there[key])) >= LEAST]
     return tuple(_beside(key, here[key], there[key], seed) for key in large)
 
@@ -68,7 +73,7 @@ def _beside(key: Key, here: Sample, there: Sample, seed: int) -> Beside:
     tokens = min(int(sample.tokens.sum()) for sample in (here, there))
     pair = here.within(tokens), there.within(tokens)
     size = Size(tokens, min(map(len, pair)))
-    values = {name: frozenset().union(*(one.values()[name] for one in pair)) for name in here.attributes}
+    values = values_of(pair)
     one, other = (figures(sample, size.tokens, size.rows, values) for sample in pair)
     errors = _errors(pair, size, values, seed)
     found = [

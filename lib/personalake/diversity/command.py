@@ -90,7 +90,7 @@ def _noun(of: str) -> str:
 
 def _stand_ins(of: str, *stores: Store) -> tuple[str, ...]:
     models = (row[0] for store in stores for row in store.read(of).select("model").distinct().collect())
-    return (_STAND_INS,) if any(is_stand_in(model) for model in models if model) else ()
+    return (_STAND_INS,) if any(map(is_stand_in, models)) else ()
 
 
 def _text(tables: told.Tables, *notes: str) -> str:

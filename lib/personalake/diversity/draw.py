@@ -85,8 +85,8 @@ def samples(
     """
     rank = F.xxhash64(F.lit(seed), "id").alias("rank")
     labels = [F.col(name).cast("string").alias(f"in_{name}") for name in shape.by]
-    text, own = F.coalesce("text", F.lit("")).alias("text"), [name for name in shape.attributes]
-    drawn = rows.select(rank, "id", text, F.coalesce("family", "id").alias("family"), *labels, *own)
+    text, family = F.coalesce("text", F.lit("")).alias("text"), F.coalesce("family", "id").alias("family")
+    drawn = rows.select(rank, "id", text, family, *labels, *shape.attributes)
     if sizes[ALL] > most:
         drawn = drawn.where(_low_enough(sizes, shape.by, most))
     table = drawn.toArrow()

@@ -12,7 +12,6 @@ import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 from pyspark.sql import Column, DataFrame, Row
 from pyspark.sql import functions as F
@@ -70,10 +69,11 @@ def counter(groups: int) -> _Pass:
             of = [np.zeros(len(batch), dtype=np.int64), *(column.to_numpy() for column in batch.columns[1:])]
             for at, length in enumerate(DISTINCT):
                 hashes, rows, _ = whole_runs(runs[at], tokens, length)
+                found = places_and_ranks(hashes.view(np.uint64), registers[: 1 << PRECISION])
                 for group in of:
                     _count(counts[:, at], group, tokens, rows)
                     part = np.where(group < 0, _NONE, group * len(DISTINCT) + at)
-                    _raise(registers, hashes.view(np.uint64), part[rows])
+                    _raise(registers, *found, part[rows])
         yield _parts(counts, registers)
 
     return counting
@@ -86,11 +86,10 @@ def _count(counts: Ints, group: Ints, tokens: Ints, rows: Ints) -> None:
     counts[:, 2] += np.bincount(group[rows][group[rows] >= 0], minlength=len(counts))
 
 
-def _raise(registers: Registers, hashes: npt.NDArray[np.uint64], part: Ints) -> None:
-    """Let each hash be counted by one *part* of the registers; below 0 by none."""
+def _raise(registers: Registers, places: Ints, ranks: Registers, part: Ints) -> None:
+    """Let each element raise its place in one *part* of the registers; below 0 in none."""
     inside = part >= 0
-    places, ranks = places_and_ranks(hashes[inside], registers[: 1 << PRECISION])
-    places += part[inside] << PRECISION
+    places, ranks = places[inside] + (part[inside] << PRECISION), ranks[inside]
     higher = ranks > registers[places]
     np.maximum.at(registers, places[higher], ranks[higher])
 

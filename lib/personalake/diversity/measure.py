@@ -9,7 +9,7 @@ from pyspark.sql import DataFrame
 
 from personalake.diversity import every
 from personalake.diversity.draw import ALL, LARGEST, MOST, Key, Shape, group_sizes, samples
-from personalake.diversity.sample import Figures, Sample, Values, figures
+from personalake.diversity.sample import Figures, Sample, Values, figures, values_of
 
 LEAST = 30
 """Rows that a group's sample must have to be measured, and a tenth of what the sample of all has: a small one would
@@ -63,7 +63,7 @@ def diversity(
     """
     sizes = group_sizes(rows, shape.by, counted, largest)
     drawn = samples(rows, sizes, shape, seed, most=most, vectors=vectors)
-    size, values = common_size(drawn), drawn[ALL].values()
+    size, values = common_size(drawn), values_of(drawn.values())
     least = least_rows(drawn[ALL])
     told: dict[Key, Figures] = {key: {} for key in drawn}
     if sizes[ALL] <= most:

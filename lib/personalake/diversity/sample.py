@@ -11,7 +11,7 @@ from __future__ import annotations
 import functools
 import math
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -150,10 +150,6 @@ class Sample:
             vectors, having = vectors[having < rows], having[having < rows]
         return Sample(self.texts[:rows], self.families[:rows], attributes, self.combined, vectors, having)
 
-    def values(self) -> dict[str, frozenset[str]]:
-        """The values that each attribute has."""
-        return {name: frozenset(v for v in each if v is not None) for name, each in self.attributes.items()}
-
 
 def figures(sample: Sample, tokens: int, rows: int, values: Values, order: Ints | None = None) -> Figures:
     """The figures of the first *tokens* tokens of a sample, and of its first *rows* rows, taken in an *order*.
@@ -240,3 +236,12 @@ def entropy(counts: Ints, values: int) -> float:
 def share(part: int, whole: int) -> float | None:
     """*part* of *whole*; null where there is no whole."""
     return part / whole if whole else None
+
+
+def values_of(samples: Iterable[Sample]) -> dict[str, frozenset[str]]:
+    """The values that each attribute has in any of *samples*."""
+    found: dict[str, frozenset[str]] = {}
+    for sample in samples:
+        for name, each in sample.attributes.items():
+            found[name] = found.get(name, frozenset()).union(value for value in each if value is not None)
+    return found
