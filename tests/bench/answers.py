@@ -66,7 +66,7 @@ def of_personas(number: int) -> pa.RecordBatch:
         listed = "\n".join(f"{n}. {relation}: so" for n, relation in enumerate(relations, 1))
         user, found = f"{listed}\n\n=== {'0' * 24} ===\n{text}", []
         for variant in range(20):
-            found = json.loads(relatives_reply(user, schema, Draw(turn, variant), FLAWS))["personas"]
+            found = json.loads(relatives_reply("", user, schema, Draw(turn, variant), FLAWS))["personas"]
             user = user.replace("=== \n", "===\n")
             if len(found) == PERSONAS:
                 break

@@ -14,6 +14,8 @@ from .themes import THEMES, Theme, theme_of
 from .words import Words, words_of
 
 _LISTED = re.compile(r"^\d+\. ([^:\n]+): ", re.MULTILINE)
+_IN_LANGUAGE = re.compile(r"\bthird person, in (\w+)\b")
+_CODES = {"German": "de", "Spanish": "es", "French": "fr"}
 _OWN_WORDS = 2
 _SILENT = 0.12
 """The share of relations in which nobody is found."""
@@ -40,11 +42,13 @@ _THINGS = {
 _ANYWAY = "schedules budgets volunteers meetings supplies repairs newcomers routines deadlines neighbours"
 
 
-def relatives_reply(user: str, schema: Mapping[str, Any], variant: Draw, flaws: float) -> str:
+def relatives_reply(system: str, user: str, schema: Mapping[str, Any], variant: Draw, flaws: float) -> str:
     """Return a JSON reply with a persona for most of the relations that *user* lists above the fenced persona."""
     parent = page_of(user)
     relations = _LISTED.findall(user.partition("\n===")[0])
     words, item = words_of(parent), item_of(schema)
+    said = _IN_LANGUAGE.search(system)
+    code = _CODES.get(said[1], "en") if said else words.language
     themes = _others(words, parent)
     personas = []
     for ordinal, relation in enumerate(relations):
@@ -52,9 +56,9 @@ def relatives_reply(user: str, schema: Mapping[str, Any], variant: Draw, flaws: 
         if stable.unit("silent") < _SILENT:
             continue
         theme = themes[(ordinal + stable.number("theme")) % len(themes)]
-        slots = _slots(parent, words, theme, stable)
+        slots = _slots(parent, words, code, theme, stable)
         pattern = stable.pick("pattern", RELATIONS)
-        persona = described(theme, words.language, pattern, slots, ordinal, item, stable, variant)
+        persona = described(theme, code, pattern, slots, ordinal, item, stable, variant)
         persona["relation"] = relation
         if variant.unit(f"flawed.{ordinal}") < flaws:
             spoil(persona, variant.pick(f"flaw.{ordinal}", ("first person", "placeholder", "contact", "empty")), slots)
@@ -68,9 +72,9 @@ def _others(words: Words, parent: str) -> list[Theme]:
     return [theme for theme in THEMES if theme.name != own.name]
 
 
-def _slots(parent: str, words: Words, theme: Theme, stable: Draw) -> list[str]:
+def _slots(parent: str, words: Words, code: str, theme: Theme, stable: Draw) -> list[str]:
     """Six words: one or two of the parent's, then such as people of the theme use."""
     own = stable.order("own", own_words(parent, role_of(parent)))[: 1 + stable.number("share") % _OWN_WORDS]
-    if words.language not in ("en", "other"):
+    if code not in ("en", "other"):
         return words.slots(stable.number("slots"), 6)
     return [*own, *stable.order("things", [*_THINGS[theme.name].split(), *_ANYWAY.split()])][:6]

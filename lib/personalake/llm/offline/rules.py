@@ -113,7 +113,7 @@ def _reply(question: Asked, variant: Draw, flaws: float) -> str:
         if "personas" in schema.get("properties", {}):
             if "evidence" in item_of(schema).get("properties", {"evidence": {}}):
                 return persona_reply(system, user, schema, variant, flaws)
-            return relatives_reply(user, schema, variant, flaws)
+            return relatives_reply(system, user, schema, variant, flaws)
         return json_reply(schema, variant, words_of(user).keywords)
     if question.json_object:
         return json.dumps({"topic": words_of(user).slots(1, 1)[0], "answer": answer_reply(user, variant)})
