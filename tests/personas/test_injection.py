@@ -20,7 +20,7 @@ from personalake.llm.structured import Checker
 from personalake.personas import expand, infer
 from personalake.personas.asked import mark_of
 from personalake.personas.fields import PersonaFields
-from personalake.personas.orders import marked, ordering, overriding
+from personalake.personas.orders import overriding, steering
 from personalake.personas.shape import RELATIONS
 from personalake.prompts.render import inert
 from personalake.schemas import PERSONAS
@@ -299,8 +299,7 @@ def test_no_arrangement_of_signs_leaves_a_tag_or_a_token_in_what_a_prompt_holds(
     ],
 )
 def test_personas_of_honest_people_are_no_orders(text: str) -> None:
-    assert not marked(text)
-    assert not ordering(text)
+    assert not steering(text)
 
 
 @pytest.mark.parametrize(
@@ -348,7 +347,7 @@ def test_a_corpus_of_such_pages_changes_nothing_of_what_the_pages_beside_them_br
     # Nearly all of the poisoned pages were kept and asked about, so that this means something.
     assert len(beside["documents"]) - len(alone["documents"]) > 0.9 * len(KINDS)
     assert len(beside["personas"]) > len(ours) + 60
-    assert not [row for row in beside["personas"] if marked(row["text"]) or ordering(row["text"])]
+    assert not [row for row in beside["personas"] if steering(row["text"])]
 
 
 def test_the_data_say_of_each_kind_what_becomes_of_it() -> None:

@@ -74,8 +74,11 @@ class Acceptance:
     def _lists(self) -> Lists:
         return Lists.of(self._settings, self._base)
 
-    def reason(self, text: str, given: str, shown: Shown) -> str | None:
-        """Why *text* isn't taken, null where it is; *given* is the text as the reply has it, white space and all."""
+    def reason(self, text: str, given: str, shown: Shown, *, inert: bool = False) -> str | None:
+        """Why *text* isn't taken, null where it is; *given* is the text as the reply has it, white space and all.
+
+        *inert* says that :func:`steers` has found nothing in it.
+        """
         if not text or len(text) > self._settings.max_chars:
             return "too_long" if text else "empty"
         folded = fold(text)
@@ -87,7 +90,7 @@ class Acceptance:
             or ("refusal" if marks.refuses(folded) else None)
             or ("too_short" if self._short(text) else None)
             or (marks.unfit(text, shown.language) if signed or _any(marks.words(shown.language), words) else None)
-            or _steers(text, shown)
+            or (None if inert else steers(text, shown))
             or ("prompt_repeated" if self._repeats(folded, words, caseless_) else None)
             or ("is_title" if _is_title(folded, shown.title) else None)
             or ("language" if foreign(text, words, shown.language, shown.of_language) else None)
@@ -125,18 +128,18 @@ class Acceptance:
                 return "public_figure"
         return None
 
-    def unfit(self, said: str, shown: Shown) -> str | None:
+    def unfit(self, said: str, shown: Shown, *, inert: bool = False) -> str | None:
         """Why what a persona has beside its text, an attribute or its interests, isn't taken; null where it is."""
         if len(said) > self._settings.max_chars:
             return "too_long"
-        return _steers(said, shown) or ("contact_data" if marks.contact(said) else None)
+        return (None if inert else steers(said, shown)) or ("contact_data" if marks.contact(said) else None)
 
 
-def _steers(text: str, shown: Shown) -> str | None:
+def steers(text: str, shown: Shown) -> str | None:
     """The reason where a text has marks of templates or code, the mark of its fence, or an order to a model."""
-    if orders.marked(text):
-        return "placeholder"
-    return "prompt_leak" if shown.mark in text.casefold() or orders.ordering(text) else None
+    if shown.mark in text.casefold():
+        return "prompt_leak"
+    return orders.steering(text)
 
 
 @dataclass(frozen=True)

@@ -87,14 +87,18 @@ def texts_of(prompt: Prompt | None) -> tuple[str, ...]:
     return () if prompt is None else (prompt.system, prompt.user)
 
 
-def unfit(item: Mapping[str, Any], names: Iterable[str], acceptance: Acceptance, shown: Shown) -> Refusal | None:
-    """Why what *item* says beside its persona isn't taken: the free words under *names*, and its interests."""
-    said = {name: words for name in names if (words := item.get(name))} | {"interests": ", ".join(item["interests"])}
-    # All at once first: next to none is unfit.
-    if not acceptance.unfit(". ".join(said.values()), shown):
-        return None
-    for name, words in said.items():
-        if reason := acceptance.unfit(words, shown):
+def said_beside(item: Mapping[str, Any], names: Iterable[str]) -> dict[str, str]:
+    """What *item* says beside its persona: the free words under *names*, and its interests."""
+    said = {name: words for name in names if (words := item.get(name))}
+    return said | {"interests": ", ".join(item["interests"])} if item["interests"] else said
+
+
+def unfit(
+    item: Mapping[str, Any], beside: Mapping[str, str], acceptance: Acceptance, shown: Shown, *, inert: bool
+) -> Refusal | None:
+    """Why what *item* says *beside* its persona isn't taken; *inert*: nothing in it steers whoever reads it."""
+    for name, words in beside.items():
+        if reason := acceptance.unfit(words, shown, inert=inert):
             return Refusal(reason, f"`{name}`", raw_of(item))
     return None
 

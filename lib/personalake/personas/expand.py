@@ -15,13 +15,14 @@ import pyarrow as pa
 from personalake.accept import Reading, Refusal, content_id, outcomes
 from personalake.llm.models import Question
 from personalake.llm.requests import REQUESTS, REQUESTS_DDL, request
-from personalake.personas.acceptance import Acceptance, Shown, folded
+from personalake.personas.acceptance import Acceptance, Shown, folded, steers
 from personalake.personas.asked import (
     describe,
     found_personas,
     language_of,
     mark_of,
     raw_of,
+    said_beside,
     spaced_once,
     texts_of,
     unfit,
@@ -184,13 +185,15 @@ class Asker:
         wrong = self._shape.wrong(item, wanted)
         if wrong:
             return Refusal("schema", wrong, raw_of(item))
-        text = spaced_once(item["persona"])
-        reason = self._acceptance.reason(text, item["persona"], seen)
+        text, beside = spaced_once(item["persona"]), said_beside(item, self._shape.free)
+        # All at once: next to none has anything of the kind, and it is what takes longest.
+        calm = steers(". ".join((text, *beside.values())), seen) is None
+        reason = self._acceptance.reason(text, item["persona"], seen, inert=calm)
         if reason is None and _same(item, parent):
             reason = "same_as_parent"
         if reason:
             return Refusal(reason, None, raw_of(item))
-        if refused := unfit(item, self._shape.free, self._acceptance, seen):
+        if refused := unfit(item, beside, self._acceptance, seen, inert=calm):
             return refused
         persona_id = content_id(about["parent_id"], about["request_key"], ordinal)
         return {**about, **self._shape.row(text, item), "persona_id": persona_id, "ordinal": ordinal}

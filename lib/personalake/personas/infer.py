@@ -14,13 +14,14 @@ import pyarrow as pa
 from personalake.accept import Reading, Refusal, content_id, outcomes
 from personalake.llm.models import Question
 from personalake.llm.requests import REQUESTS, REQUESTS_DDL, request
-from personalake.personas.acceptance import Acceptance, Shown, folded
+from personalake.personas.acceptance import Acceptance, Shown, folded, steers
 from personalake.personas.asked import (
     describe,
     found_personas,
     language_of,
     mark_of,
     raw_of,
+    said_beside,
     spaced_once,
     texts_of,
     unfit,
@@ -204,17 +205,20 @@ class Reader:
         wrong = self._shape.wrong(item)
         if wrong:
             return Refusal("schema", wrong, raw_of(item))
-        item = {**item, "evidence": inert(item["evidence"])}  # As the page was shown, whatever the model makes of that.
-        text = spaced_once(item["persona"])
-        reason = self._acceptance.reason(text, item["persona"], seen)
-        if reason is None and not _quoted(item["evidence"], seen):
+        evidence = inert(item["evidence"])  # As the page was shown, whatever the model makes of that.
+        text, beside = spaced_once(item["persona"]), said_beside(item, self._shape.free)
+        # All at once: next to none has anything of the kind, and it is what takes longest.
+        calm = steers(". ".join((text, evidence, *beside.values())), seen) is None
+        reason = self._acceptance.reason(text, item["persona"], seen, inert=calm)
+        if reason is None and not _quoted(evidence, seen):
             reason = "evidence_not_in_page"
-        if reason is None and overriding(item["evidence"]):
+        if reason is None and not calm and overriding(evidence):
             reason = "prompt_leak"
         if reason:
             return Refusal(reason, None, raw_of(item))
-        if refused := unfit(item, self._shape.free, self._acceptance, seen):
+        if refused := unfit(item, beside, self._acceptance, seen, inert=calm):
             return refused
+        item = {**item, "evidence": evidence}
         persona_id = content_id(about["doc_id"], about["request_key"], ordinal)
         return {**about, **self._shape.row(text, item), "persona_id": persona_id, "ordinal": ordinal}
 

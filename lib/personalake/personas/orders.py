@@ -136,32 +136,38 @@ _ELSEWHERE = tuple(
 )  # fmt: skip
 
 
-def marked(text: str) -> bool:
-    """Whether *text* has a mark of a template, of markup, of code or of JSON, also in wide signs."""
-    low = _plain(text)
-    return bool(_SIGNS.search(low) and _MARK.search(low))
-
-
-_GAPS = str.maketrans(dict.fromkeys(".*_-", " "))
+_GAPS = ".*_-"
 _LETTERS_APART = 7
 _GATES = tuple(dict.fromkeys(word for words, _ in (*_ORDERS, *_ELSEWHERE) for word in words))
 _ASCII_GATES = tuple(filter(str.isascii, _GATES))
 
 
-def ordering(text: str) -> bool:
-    """Whether *text* gives an order to a model, speaks as one, or holds what nobody can read."""
-    sizes = [len(word) for word in text.translate(_GAPS).split()]
+def steering(text: str) -> str | None:
+    """What *text* has that may steer whoever reads it next: `placeholder` for a mark, `prompt_leak` for an order.
+
+    A mark is one of a template, of markup, of code or of JSON, also in wide signs. An order is given to a model; what
+    speaks as one, or nobody can read, counts as one.
+    """
+    low = _plain(text)
+    if _SIGNS.search(low) and _MARK.search(low):
+        return "placeholder"
+    sizes = [len(word) for word in text.split()]
     if sizes and max(sizes) >= _LEAST_CODED and _CODED.search(text):
-        return True
-    if _CONTROLS.search(text) or (sizes.count(1) >= _LETTERS_APART and _SPACED_OUT.search(text)):
-        return True
-    return overriding(text) or bool(_IMPERATIVE.search(_latin(_plain(text))))
+        return "prompt_leak"
+    gaps = sizes.count(1) + sum(map(text.count, _GAPS))
+    if _CONTROLS.search(text) or (gaps >= _LETTERS_APART - 1 and _SPACED_OUT.search(text)):
+        return "prompt_leak"
+    latin = _latin(low)
+    return "prompt_leak" if _overrides(low, latin) or _IMPERATIVE.search(latin) else None
 
 
 def overriding(text: str) -> bool:
     """Whether *text* tells a model to drop what it was told: that no persona needs quoted as its evidence, either."""
     low = _plain(text)
-    latin = _latin(low)
+    return _overrides(low, _latin(low))
+
+
+def _overrides(low: str, latin: str) -> bool:
     if not _may_override(low) and (latin is low or not _may_override(latin)):
         return False
     if any(pattern.search(latin) for words, pattern in _ORDERS if any(word in latin for word in words)):
@@ -179,7 +185,10 @@ def _may_override(low: str) -> bool:
 
 def _plain(text: str) -> str:
     """*text* in lower case, its wide and joined signs as plain ones."""
-    return (text if text.isascii() else _normal(_JOINERS.sub("", text))).lower()
+    if text.isascii():
+        return text.lower()
+    text = _JOINERS.sub("", text)
+    return (text if unicodedata.is_normalized("NFKC", text) else _normal(text)).lower()
 
 
 def _latin(low: str) -> str:
