@@ -25,7 +25,7 @@ _LEAK = re.compile(
     r"=== ?[0-9a-f]{24}|\bas an ai\b|language model|system prompt|ignore (?:all|your|previous)", re.IGNORECASE
 )
 _LEAK_WORDS = frozenset("ai language system ignore".split())
-"""What a text has one of, or a sign of :data:`marks.SIGNS`, that `_LEAK` finds: it takes long, and is asked last."""
+"""What a text has one of, or a sign of :func:`marks.signs`, that `_LEAK` finds: it takes long, and is asked last."""
 _REPEATED_WORDS = 8
 """A run of so many words of the prompt is one that the model has repeated; of signs, twice as many."""
 _TITLE_SHARE = 0.7
@@ -85,7 +85,7 @@ class Acceptance:
         if not text or len(text) > self._settings.max_chars:
             return "too_long" if text else "empty"
         folded = fold(text)
-        words, signs = _words(folded), marks.SIGNS.search(given) is not None
+        words, signs = _words(folded), marks.signs(given)
         caseless_ = not text.isascii() and caseless.CASELESS.search(text) is not None
         marked = signs or caseless_
         return (
