@@ -30,6 +30,11 @@ _ABOUT_FIELDS = [
     ("completion_tokens", pa.int64()),
     ("reasoning_tokens", pa.int64()), ("cached_tokens", pa.int64()), ("cost_microusd", pa.int64()),
 ]  # fmt: skip
+_UNREAD = (
+    "body", "request_id", "prompt_tokens", "completion_tokens", "reasoning_tokens", "cached_tokens", "cost_microusd",
+    "answered_at",
+)  # fmt: skip
+"""What no stage reads of an answer."""
 
 
 @dataclass(frozen=True)
@@ -96,15 +101,17 @@ class _Judged:
         self._told = list[Refusal | None]()
         self._wasted, self._items = list[int | None](), list[Mapping[str, Any] | None]()
         waiting = batch.column("answered_at").is_null().to_pylist()
-        rows = batch.drop_columns(["body", "answered_at"]).to_pylist()
-        for place, (row, waits) in enumerate(zip(rows, waiting, strict=True)):
-            self._judge(place, row, waits, read)
+        costs = batch.column("cost_microusd").to_pylist()
+        rows = batch.drop_columns([*_UNREAD]).to_pylist()
+        for place, (row, waits, cost) in enumerate(zip(rows, waiting, costs, strict=True)):
+            if waits:
+                self._add(place, DEFERRED, 0)
+            else:
+                begun = len(self._kinds)
+                self._judge(place, row, read)
+                self._wasted[begun] = 0 if ACCEPTED in self._kinds[begun:] else cost
 
-    def _judge(self, place: int, answer: Mapping[str, Any], waits: bool, read: Read) -> None:
-        if waits:
-            self._add(place, DEFERRED, 0)
-            return
-        begun = len(self._kinds)
+    def _judge(self, place: int, answer: Mapping[str, Any], read: Read) -> None:
         if answer["error"] is not None:
             reading = Reading(Refusal(answer["error"], answer["error_detail"], answer["reply"]))
         else:
@@ -118,8 +125,6 @@ class _Judged:
                 self._add(place, ITEM_REJECT, ordinal, found)
             else:
                 self._add(place, ACCEPTED, ordinal, item=found)
-        paid_for_nothing = ACCEPTED not in self._kinds[begun:]
-        self._wasted[begun] = answer["cost_microusd"] if paid_for_nothing else 0
 
     def _add(
         self, place: int, kind: str, ordinal: int, told: Refusal | None = None, item: Mapping[str, Any] | None = None

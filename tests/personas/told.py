@@ -90,7 +90,6 @@ NAMED: tuple[tuple[str, str], ...] = (
 """By themselves, without a page: language and text."""
 
 NAMED_ON_THE_PAGE = (
-    "A miller's widow who still talks of Haverstock and the year of the flood.",
     "An accountant who was taught double entry by Ottoline Haverstock.",
     "A carpenter who took over the wheel from Penhaligon and hates damp.",
     "An engineer who argues with Brathwaite about the right oak for a wheel.",

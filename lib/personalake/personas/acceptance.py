@@ -82,7 +82,7 @@ class Acceptance:
         if not text or len(text) > self._settings.max_chars:
             return "too_long" if text else "empty"
         folded = fold(text)
-        words, signs = _words(folded), marks.SIGNS.search(given) is not None
+        words, signs = _words(folded), marks.signs(given)
         caseless_ = not text.isascii() and caseless.CASELESS.search(text) is not None
         signed = signs or caseless_
         return (

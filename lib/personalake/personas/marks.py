@@ -1,7 +1,7 @@
 """What a text shows by its surface that is no persona: damage, blanks, addresses, lists, refusals, the first person.
 
-A text that shows any of this has a sign of `SIGNS`, one of :func:`words`, or is in a script without capitals; most have
-neither, and are done with that.
+A text that shows any of this has :func:`signs`, one of :func:`words`, or is in a script without capitals; most have
+none of these, and are done with that.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ import re
 from personalake.corpus.scrub import scrub
 from personalake.personas.words import lines
 
-SIGNS = re.compile(r"[\x00-\x08\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff\ufffd\t\n\r@<>{}\[\]［］○〇_+*•●▪\d=]")
-"""What most personas don't have, and damage, blanks, addresses and lists do."""
+_SIGNS = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff\ufffd@<>{}\[\]［］○〇_+*•●▪\d=]")
+_ASCII_SIGNS = bytes(code for code in range(128) if _SIGNS.match(chr(code)))
 
 # Controls, halves of pairs, signs that could not be decoded: traces of escapes, or of bytes, that went wrong.
 _DAMAGE = re.compile("[\x00-\x08\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff\ufffd]|\t(?=[a-z])")
@@ -57,7 +57,7 @@ _SPEAKING = {
     # `ben` is a mole as well, so it counts where a sentence begins.
     "tr": r"(?i:\b(?:benim|bana|bende|benden|bizim|bizi|bize)\b)|(?:\A|[.!?] )(?:Ben|Biz)\b",
     # Not 私立 and the like; 我 not in `our country`, `self` and idioms.
-    "ja": r"私(?=は|が|の|を|に|も|と|たち|達|自身)|わたし(?=は|が|の|を|も|たち)|僕(?=は|が|の|も|たち|ら)|"
+    "ja": r"(?<!公)私(?=は|が|の|を|に|も|と|たち|達|自身)|わたし(?=は|が|の|を|も|たち)|僕(?=は|が|の|も|たち|ら)|"
     r"俺(?=は|が|の|も)|我々|われわれ",
     "zh": r"(?<![自忘无無唯舍捨大小敌敵])我(?![国國行])|咱们|咱們",
     "ko": r"(?<!\w)(?:저는|제가|저의|내가|나의|우리는|우리의|저희)(?!\w)|(?:\A|[.!?] )나는(?!\w)",
@@ -93,6 +93,14 @@ def words(language: str | None) -> frozenset[str]:
     """The folded words without one of which a text that parts them by spaces has no first person, link or blank."""
     own = _SPEAKERS.get({"nb": "no", "nn": "no"}.get(str(language), str(language)), "")
     return frozenset(f"{_SPEAKERS['en']} {own} {_OTHERS}".split())
+
+
+def signs(given: str) -> bool:
+    """Whether a text has a sign that most personas don't have, and damage, blanks, addresses and lists do."""
+    if given.isascii():  # A fifth of the time that the pattern takes.
+        raw = given.encode()
+        return len(raw.translate(None, _ASCII_SIGNS)) < len(raw)
+    return _SIGNS.search(given) is not None
 
 
 def spoilt(given: str) -> str | None:

@@ -115,7 +115,7 @@ class Shape:
 
     def row(self, text: str, item: Mapping[str, Any]) -> dict[str, Any]:
         """The columns of `personas` that the persona itself fills: *text*, and what *item* says of it."""
-        known = {n: (item.get(n) or "").strip() or None for n in _KNOWN}
+        known = {name: said.strip() or None if (said := item.get(name)) else None for name in _KNOWN}
         further = {name: said for name in self.attributes if (said := (item.get(name) or "").strip())}
         interests = [said for each in item["interests"] if (said := each.strip())]
         return {

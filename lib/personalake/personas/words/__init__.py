@@ -42,13 +42,15 @@ class NameWords:
     """What is named as well, and no person."""
     joints: frozenset[str]
     """Words that join another noun to the first one of a sentence."""
+    lettered: frozenset[str]
+    """What has a letter to itself, as vitamins do."""
     common: frozenset[str]
     """Words that begin sentences and headings: no names, however they are written; and those of `behind`."""
 
     @functools.cached_property
-    def names(self) -> frozenset[str]:
-        """All names."""
-        return self.given | self.given_too | self.family
+    def names_and_kin(self) -> frozenset[str]:
+        """All that is written with a capital and may be a name or go before one."""
+        return self.given | self.given_too | self.family | self.kin
 
     @functools.cached_property
     def near(self) -> frozenset[str]:
@@ -77,6 +79,7 @@ def name_words() -> NameWords:
         kin=frozenset(words["kin"] + words["kin with a capital"]),
         named=_folded(words["named as well"]),
         joints=_folded(words["joints"]),
+        lettered=_folded(words["lettered"]),
         common=_folded(words["common"] + thing["behind"]),
     )
 
