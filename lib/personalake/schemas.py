@@ -74,7 +74,7 @@ def arrow_fields(columns: Iterable[Column]) -> list[tuple[str, pa.DataType]]:
     import pyarrow as pa  # noqa: PLC0415 (see the module's first lines)
 
     types = {
-        "string": pa.string(), "long": pa.int64(), "int": pa.int32(), "double": pa.float64(),
+        "string": pa.string(), "long": pa.int64(), "int": pa.int32(), "double": pa.float64(), "boolean": pa.bool_(),
         "binary": pa.binary(), "timestamp": pa.timestamp("us", tz="UTC"), "array<string>": pa.list_(pa.string()),
         "map<string,string>": pa.map_(pa.string(), pa.string()),
     }  # fmt: skip

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from personalake.accept import arrow_schema, judge
+from personalake.corpus.wordlist import fold
 from personalake.errors import InputError
 from personalake.personas import acceptance, capitals, caseless, infer, marks, names
 from personalake.personas.acceptance import Acceptance, Lists, Shown
@@ -384,7 +385,7 @@ def test_no_text_crashes_the_checks(text: str, language: str | None, page: str) 
 
 @given(TEXTS, st.sampled_from([None, "en", "de", "fr", "it", "pl", "ru", "tr", "fi", "nb", "zh"]))
 def test_what_is_looked_for_first_hides_nothing(text: str, language: str | None) -> None:
-    folded = acceptance.fold(text)
+    folded = fold(text)
     words = acceptance._words(folded)
     caseless_ = caseless.CASELESS.search(text) is not None
     if not (marks.signs(text) or caseless_):
