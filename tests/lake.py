@@ -47,7 +47,7 @@ def strict(folder: Path, **checks: str) -> list[str]:
         step["checks"] += [checks[step["id"]]] if step["id"] in checks else []
     folder.mkdir(exist_ok=True)
     (folder / "math.yaml").write_text(yaml.safe_dump(task))
-    return ["infer.min_chars=105", f"synthesize.tasks=[{{task: '{folder / 'math.yaml'}', target: 3}}]"]
+    return ["accept.min_chars=105", f"synthesize.tasks=[{{task: '{folder / 'math.yaml'}', target: 3}}]"]
 
 
 # What tells one run from another without being a row's content: times, tries, and which run it was.

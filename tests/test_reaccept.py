@@ -21,7 +21,7 @@ from tests.lake import SMALL, TABLES, Lake, cut_after, ledger, same_rows, strict
 NOBODY = "http://127.0.0.1:9/v1"
 """No endpoint: whoever asks it is deferred."""
 
-MIXED = ("infer.min_chars=30", "infer.max_chars=102")
+MIXED = ("accept.min_chars=30", "accept.max_chars=102")
 """Against the checks of the `refused` store: some are accepted, some refused for another reason, some withdrawn."""
 
 
