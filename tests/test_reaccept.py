@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import json
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -117,10 +118,11 @@ def test_what_was_accepted_and_would_be_refused_stays_and_gets_a_verdict_until_i
         "synthesize.math.problem": len(tables["examples"]),
         "synthesize.math.solution": len(tables["solutions"]),
     }
+    short = Counter(row["stage"] for row in tables["rejects"] if row["reason"] == "too_short")
     refused_anew = {
-        "synthesize.math.problem": {"refused": 1, "cleared": 1},
-        "synthesize.math.solution": {"refused": 1, "cleared": 1},
+        stage: {"refused": short[stage], "cleared": short[stage]} if short[stage] else {} for stage in counts
     }
+    assert any(refused_anew.values())
     assert {s: _changes(n) for s, n in told.items()} == {s: {**refused_anew[s], "withdrawn": counts[s]} for s in counts}
     for table in ("personas", "examples", "solutions", "completions"):
         assert own.rows(table) == tables[table], table
@@ -167,7 +169,9 @@ def test_replies_to_another_prompt_are_counted_and_left(own: Lake, tmp_path: Pat
     file.write_text(file.read_text().replace("You solve math problems", "You solve every math problem"))
     told = _reaccept(own, "synthesize", *changed)
     assert told["synthesize.math.solution"]["read"] == 0
-    assert _changes(told["synthesize.math.solution"]) == {"not_asked": len(own.rows("examples")) - 1}
+    refused = (row["input_key"] for row in own.rows("rejects") if row["stage"] == "synthesize.math.solution")
+    tried = {row["example_id"] for row in own.rows("solutions")} | {key.split("#")[0] for key in refused}
+    assert _changes(told["synthesize.math.solution"]) == {"not_asked": len(tried)}
     with pytest.raises(InputError, match="is stored under these settings"):
         _reaccept(own, "synthesize.math.solution", *changed)
 
