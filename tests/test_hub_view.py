@@ -124,6 +124,9 @@ def test_by_vector_the_endpoint_is_asked_once_the_cost_is_told_and_the_store_is_
     assert (told["by"], told["vectors"], told["tokens"] > 0, told["cost_usd"]) == ("vector", len(TEXTS), True, 1e-6)
     told = ask("--like", TEXTS[3], "--by", "vector", "--where", f"text <> '{TEXTS[3]}'")
     assert told["total"] == len(texts(told)) == len(TEXTS) - 1
+    assert ledger(quiet)["requests"] == asked + 2
+    assert ask("--like", TEXTS[3], "--by", "vector", "--where", "false")["rows"] == []
+    assert ledger(quiet)["requests"] == asked + 2
 
 
 def test_in_words_the_cost_stands_below_the_rows(small: Lake, quiet: str, capsys: pytest.CaptureFixture[str]) -> None:
@@ -133,7 +136,7 @@ def test_in_words_the_cost_stands_below_the_rows(small: Lake, quiet: str, capsys
     assert told[0].split()[:2] == ["similarity", "persona_id"]
     assert told[-2:][0] == "1 of 5"
     assert told[-1].startswith("the text's vector: ")
-    assert told[-1].endswith(" tokens, $0.000001, in no table's books")
+    assert told[-1].endswith(" tokens, $0.000001 (not in the store's books)")
 
 
 def test_a_sample_obeys_the_condition_and_its_seed(ask: Ask) -> None:
