@@ -194,6 +194,7 @@ def test_options_that_do_not_go_together_are_refused_in_one_line_before_the_stor
         (["--where", "CAST(text AS int) = 1"], [], "--where 'CAST(text AS int) = 1': ", 2),
         (["--like", "?!"], [], "'?!' has no word to compare by", 2),
         (["--like", "a", "--by", "vector"], ["dedup.embedding.model=another"], "the settings say 'another'", 2),
+        (["--like", "a", "--by", "vector"], ["dedup.embedding={path: /no/such/model}"], "no folder /no/such/model", 2),
         (["--like", "a", "--by", "vector"], ["budget_usd=0"], "budget_usd: 0.000000 US dollars of it are left", 2),
         (["--like", "a" * 40_000, "--by", "vector"], [], "the text gets no vector: ", 2),
     ],

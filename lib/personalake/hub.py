@@ -12,9 +12,9 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-from pyspark.sql import DataFrame, Row
+from pyspark.sql import Column, DataFrame, Row
 from pyspark.sql import functions as F
-from pyspark.sql.types import DoubleType, StructField, StructType
+from pyspark.sql.types import ArrayType, DoubleType, StructField, StructType
 
 from personalake.dedup.like import alike_blocks, alike_texts, cosines_to, near_vectors
 from personalake.dedup.tokens import token_hashes
@@ -84,6 +84,15 @@ def _among_first(hub: DataFrame, best: Callable[[int], DataFrame], limit: int) -
 def sample(hub: DataFrame, n: int, seed: int = 0) -> DataFrame:
     """The *n* rows of *hub* with the lowest hash of (*seed*, `persona_id`): the same ones however it is partitioned."""
     return hub.orderBy(F.xxhash64(F.lit(seed), "persona_id"), "persona_id").limit(n)
+
+
+def frequent(hub: DataFrame, column: Column | str, most: int) -> DataFrame:
+    """The *most* most frequent values of *column* (of arrays, of what they hold) and their rows: `value`, `count`."""
+    values = hub.select((F.col(column) if isinstance(column, str) else column).alias("value"))
+    if isinstance(values.schema["value"].dataType, ArrayType):
+        values = values.select(F.explode("value").alias("value"))
+    counted = values.where("value IS NOT NULL").groupBy("value").count()
+    return counted.orderBy(F.col("count").desc(), "value").limit(most)
 
 
 @dataclass(frozen=True)

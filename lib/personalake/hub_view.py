@@ -29,9 +29,11 @@ _COLUMNS = ("persona_id", "text", "occupation", "domain", "language", "relation"
 def hub(inputs: Inputs, look: Look, *, verbose: bool) -> Shown:
     """Show what *look* asks for.
 
-    Raises :class:`InputError` for a condition, text or id that nothing can be found by, and what `embed.wanted_vector`
-    raises.
+    Raises :class:`InputError` for a condition, text or id that nothing can be found by, :class:`SettingsError` for a
+    model that can't be used here, and what `embed.wanted_vector` raises.
     """
+    if look.by == VECTOR:
+        embed.check_local_model(inputs.settings)
     with reading(inputs, verbose) as store:
         if look.lineage is not None:
             named, pages = (store.read(name) for name in ("duplicates", "documents"))
