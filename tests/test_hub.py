@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
 
 from personalake import hub as hubs
 from personalake.dedup import family as families
@@ -18,7 +19,7 @@ from personalake.dedup.blocks import BLOCK
 from personalake.dedup.tokens import tokens
 from personalake.dedup.vectors import kept
 from personalake.errors import InputError
-from personalake.hub import Lineage, Step, like, like_vector, lineage, sample
+from personalake.hub import Lineage, Step, frequent, like, like_vector, lineage, sample
 from personalake.schemas import DOCUMENTS, DUPLICATES, PERSONAS, Table
 from personalake.store import struct
 
@@ -148,6 +149,14 @@ def test_a_sample_is_the_same_in_any_partitioning_and_another_one_by_another_see
     assert [row["persona_id"] for row in sample(hub, 12, 5).collect()][:9] == one
     assert {row["persona_id"] for row in sample(hub, 9, 6).collect()} != set(one)
     assert sample(hub, 1_000, 5).count() == ROWS
+
+
+def test_the_most_frequent_values_are_counted_also_those_in_arrays_and_nulls_are_not(spark: SparkSession) -> None:
+    rows = [("a", ["x", "y"]), ("a", ["x"]), ("b", []), ("c", None), (None, ["z"])]
+    hub = spark.createDataFrame(rows, "one string, many array<string>")
+    assert [tuple(row) for row in frequent(hub, "one", 2).collect()] == [("a", 2), ("b", 1)]
+    assert [tuple(row) for row in frequent(hub, "many", 9).collect()] == [("x", 2), ("y", 1), ("z", 1)]
+    assert [tuple(row) for row in frequent(hub, F.upper("one"), 1).collect()] == [("A", 2)]
 
 
 class Family:

@@ -124,6 +124,9 @@ def test_by_vector_the_endpoint_is_asked_once_the_cost_is_told_and_the_store_is_
     assert (told["by"], told["vectors"], told["tokens"] > 0, told["cost_usd"]) == ("vector", len(TEXTS), True, 1e-6)
     told = ask("--like", TEXTS[3], "--by", "vector", "--where", f"text <> '{TEXTS[3]}'")
     assert told["total"] == len(texts(told)) == len(TEXTS) - 1
+    assert ledger(quiet)["requests"] == asked + 2
+    assert ask("--like", TEXTS[3], "--by", "vector", "--where", "false")["rows"] == []
+    assert ledger(quiet)["requests"] == asked + 2
 
 
 def test_in_words_the_cost_stands_below_the_rows(small: Lake, quiet: str, capsys: pytest.CaptureFixture[str]) -> None:
@@ -133,7 +136,7 @@ def test_in_words_the_cost_stands_below_the_rows(small: Lake, quiet: str, capsys
     assert told[0].split()[:2] == ["similarity", "persona_id"]
     assert told[-2:][0] == "1 of 5"
     assert told[-1].startswith("the text's vector: ")
-    assert told[-1].endswith(" tokens, $0.000001, in no table's books")
+    assert told[-1].endswith(" tokens, $0.000001 (not in the store's books)")
 
 
 def test_a_sample_obeys_the_condition_and_its_seed(ask: Ask) -> None:
@@ -191,6 +194,7 @@ def test_options_that_do_not_go_together_are_refused_in_one_line_before_the_stor
         (["--where", "CAST(text AS int) = 1"], [], "--where 'CAST(text AS int) = 1': ", 2),
         (["--like", "?!"], [], "'?!' has no word to compare by", 2),
         (["--like", "a", "--by", "vector"], ["dedup.embedding.model=another"], "the settings say 'another'", 2),
+        (["--like", "a", "--by", "vector"], ["dedup.embedding={path: /no/such/model}"], "no folder /no/such/model", 2),
         (["--like", "a", "--by", "vector"], ["budget_usd=0"], "budget_usd: 0.000000 US dollars of it are left", 2),
         (["--like", "a" * 40_000, "--by", "vector"], [], "the text gets no vector: ", 2),
     ],

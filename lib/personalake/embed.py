@@ -127,10 +127,10 @@ def _made(texts: DataFrame, embedding: EmbeddingSettings) -> DataFrame:
 
 @dataclass(frozen=True)
 class Wanted:
-    """The vector of a text that is looked for, as vectors are kept; and what it took."""
+    """The vector of a text that is looked for, as vectors are kept; and what it took, where an endpoint was asked."""
 
     vector: bytes
-    tokens: int = 0
+    tokens: int | None = None
     microusd: int = 0
 
 

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-from pyspark.sql import DataFrame, Row
+from pyspark.sql import Column, DataFrame, Row
 from pyspark.sql import functions as F
-from pyspark.sql.types import DoubleType, StructField, StructType
+from pyspark.sql.types import ArrayType, DoubleType, StructField, StructType
 
 from personalake.dedup.like import alike_blocks, alike_texts, cosines_to, near_vectors
 from personalake.dedup.tokens import token_hashes
@@ -28,28 +28,31 @@ _FIRST = 1_000
 """So many of the best of all hold enough of most large selections."""
 
 
-def like(hub: DataFrame, text: str, limit: int, keys: DataFrame | None = None) -> DataFrame:
+def like(hub: DataFrame, text: str, limit: int, keys: DataFrame | None = None, rows: int | None = None) -> DataFrame:
     """The *limit* rows of *hub* whose words are most like *text*'s, their `similarity` (Jaccard's) put first.
 
     With *keys*, the rows of `hub_keys`, words that are hashed there needn't be read and hashed again, which halves the
-    time of a large hub; *hub* may be a selection of their personas. Raises :class:`InputError` for a text without
-    words.
+    time of a large hub; *hub* may be a selection of their personas. *rows* is how many it has, where that is known: it
+    is counted otherwise. Raises :class:`InputError` for a text without words.
     """
     wanted = token_hashes(pa.array([text])).values.to_numpy()
     if not len(wanted):
         raise InputError(f"{text!r} has no word to compare by", cure="give words")
     every = _most(hub.mapInArrow(alike_texts(wanted, limit), _with_similarity(hub)), limit)
-    if keys is None or hub.count() <= FEW:
+    if keys is None or (hub.count() if rows is None else rows) <= FEW:
         return every
     blocks = keys.where(F.col("kind") == "persona").select("rows")
     return _among_first(hub, lambda most: blocks.mapInArrow(alike_blocks(wanted, most), _FOUND), limit) or every
 
 
-def like_vector(hub: DataFrame, vectors: DataFrame, wanted: npt.ArrayLike, limit: int) -> DataFrame:
+def like_vector(
+    hub: DataFrame, vectors: DataFrame, wanted: npt.ArrayLike, limit: int, rows: int | None = None
+) -> DataFrame:
     """The *limit* rows of *hub* whose *vectors* (rows of `hub_vectors`) are nearest to *wanted*, cosine put first.
 
-    *hub* may be a selection of their personas; rows without a vector aren't found. Raises :class:`InputError` where
-    vectors are of another dimension than *wanted*, or *wanted* has no direction.
+    *hub* may be a selection of their personas; *rows* is how many it has, where that is known. Rows without a vector
+    aren't found. Raises :class:`InputError` where vectors are of another dimension than *wanted*, or *wanted* has no
+    direction.
     """
     unit = np.asarray(wanted, dtype=np.float64)[None, :]
     length = np.linalg.norm(unit)
@@ -61,9 +64,10 @@ def like_vector(hub: DataFrame, vectors: DataFrame, wanted: npt.ArrayLike, limit
         what = f"the vector that is looked for has {unit.shape[1]} dimensions, the hub's have {known.pop()}"
         raise InputError(what, cure="take the model that made the hub's")
     vectors = vectors.select("persona_id", "vector")
-    if hub.count() <= FEW:
+    if (hub.count() if rows is None else rows) <= FEW:
         own = vectors.join(F.broadcast(hub.select("persona_id")), "persona_id", "left_semi")
-        return _most(_beside(hub, own.mapInArrow(near_vectors(unit, limit), _FOUND)), limit)
+        best = _most(own.mapInArrow(near_vectors(unit, limit), _FOUND), limit)
+        return _most(_beside(hub, F.broadcast(best)), limit)
     every = _most(_beside(hub, vectors.mapInArrow(cosines_to(unit), _FOUND)), limit)
     return _among_first(hub, lambda most: vectors.mapInArrow(near_vectors(unit, most), _FOUND), limit) or every
 
@@ -80,6 +84,15 @@ def _among_first(hub: DataFrame, best: Callable[[int], DataFrame], limit: int) -
 def sample(hub: DataFrame, n: int, seed: int = 0) -> DataFrame:
     """The *n* rows of *hub* with the lowest hash of (*seed*, `persona_id`): the same ones however it is partitioned."""
     return hub.orderBy(F.xxhash64(F.lit(seed), "persona_id"), "persona_id").limit(n)
+
+
+def frequent(hub: DataFrame, column: Column | str, most: int) -> DataFrame:
+    """The *most* most frequent values of *column* (of arrays, of what they hold) and their rows: `value`, `count`."""
+    values = hub.select((F.col(column) if isinstance(column, str) else column).alias("value"))
+    if isinstance(values.schema["value"].dataType, ArrayType):
+        values = values.select(F.explode("value").alias("value"))
+    counted = values.where("value IS NOT NULL").groupBy("value").count()
+    return counted.orderBy(F.col("count").desc(), "value").limit(most)
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,6 @@ It writes nothing, and pays only where a text's vector is asked of an endpoint.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import asdict
 from typing import Any
 
@@ -20,7 +19,6 @@ from personalake.hub import FEW, Lineage, like, like_vector, lineage, sample
 from personalake.hub_options import VECTOR, Look
 from personalake.inputs import Inputs
 from personalake.llm.purse import Purse
-from personalake.session import at_once
 from personalake.show import condition, dicts, listed, reading, table
 from personalake.shown import Shown
 from personalake.store import Store
@@ -31,9 +29,11 @@ _COLUMNS = ("persona_id", "text", "occupation", "domain", "language", "relation"
 def hub(inputs: Inputs, look: Look, *, verbose: bool) -> Shown:
     """Show what *look* asks for.
 
-    Raises :class:`InputError` for a condition, text or id that nothing can be found by, and what `embed.wanted_vector`
-    raises.
+    Raises :class:`InputError` for a condition, text or id that nothing can be found by, :class:`SettingsError` for a
+    model that can't be used here, and what `embed.wanted_vector` raises.
     """
+    if look.by == VECTOR:
+        embed.check_local_model(inputs.settings)
     with reading(inputs, verbose) as store:
         if look.lineage is not None:
             named, pages = (store.read(name) for name in ("duplicates", "documents"))
@@ -43,33 +43,33 @@ def hub(inputs: Inputs, look: Look, *, verbose: bool) -> Shown:
             return _shown(*listed(rows, look.where, _COLUMNS, ("persona_id",), look.limit))
         with condition(look.where, rows):
             chosen = rows.where(look.where) if look.where else rows
-            found, about = _found(store, inputs, look, chosen.select(*_COLUMNS))
-            looks: tuple[Callable[[], Any], ...] = (lambda: dicts(found), chosen.count)
-            personas, total = at_once(*looks)
-    return _shown(personas, total, about)
+            total = chosen.count()
+            if not total:
+                return _shown([], 0)
+            found, about = _found(store, inputs, look, chosen.select(*_COLUMNS), total)
+            return _shown(dicts(found), total, about)
 
 
-def _found(store: Store, inputs: Inputs, look: Look, chosen: DataFrame) -> tuple[DataFrame, dict[str, Any]]:
-    """The rows that *look* asks for of those *chosen*, and what there is to say about them."""
+def _found(store: Store, inputs: Inputs, look: Look, chosen: DataFrame, total: int) -> tuple[DataFrame, dict[str, Any]]:
+    """The rows that *look* asks for of those *chosen*, *total* in all, and what there is to say about them."""
     if look.like is None:
         return sample(chosen, look.sample or 0, look.seed), {"seed": look.seed}
     about: dict[str, Any] = {"by": look.by}
     if look.by == VECTOR:
         vectors, asked = _vectors(store, inputs), embed.wanted_vector(inputs, look.like, _left(store, inputs))
-        alike = like_vector(chosen, vectors, matrix(pa.array([asked.vector]))[0], look.limit)
-        about |= {"vectors": vectors.count(), "tokens": asked.tokens, "cost_usd": asked.microusd / 1e6}
+        alike = like_vector(chosen, vectors, matrix(pa.array([asked.vector]))[0], look.limit, total)
+        about |= {"tokens": asked.tokens, "cost_usd": asked.microusd / 1e6}
+        about |= {} if look.where else {"vectors": vectors.count()}
     else:
-        alike = like(chosen, look.like, look.limit, _keys(store))
+        alike = like(chosen, look.like, look.limit, _keys(store) if total > FEW else None, total)
     return alike.withColumn("similarity", F.round("similarity", 4)), about
 
 
 def _keys(store: Store) -> DataFrame | None:
-    """The index, where a large hub has one of as many personas: a run that was cut off may have landed one of them."""
-    rows, keys = store.read("hub").count(), store.read("hub_keys")
-    if rows <= FEW:
-        return None
+    """The index, where it has as many personas as the hub: a run that was cut off may have landed one of the two."""
+    keys = store.read("hub_keys")
     indexed = keys.where("kind = 'persona'").selectExpr("coalesce(sum(count), 0) AS rows").collect()[0]["rows"]
-    return keys if indexed == rows else None
+    return keys if indexed == store.read("hub").count() else None
 
 
 def _vectors(store: Store, inputs: Inputs) -> DataFrame:
@@ -88,10 +88,11 @@ def _left(store: Store, inputs: Inputs) -> int | None:
 def _shown(rows: list[dict[str, Any]], total: int, about: dict[str, Any] | None = None) -> Shown:
     about = about or {}
     said = [f"{len(rows):,} of {total:,}"]
-    if "vectors" in about:
-        said[0] += f", of which {about['vectors']:,} have a vector" if about["vectors"] != total else ""
-        tokens, cost = about["tokens"], about["cost_usd"]
-        said += [f"the text's vector: {tokens:,} tokens, ${cost:.6f}, in no table's books"] if tokens else []
+    if about.get("vectors", total) != total:
+        said[0] += f", of which {about['vectors']:,} have a vector"
+    if about.get("tokens") is not None:
+        paid = f"{about['tokens']:,} tokens, ${about['cost_usd']:.6f} (not in the store's books)"
+        said.append(f"the text's vector: {paid}")
     data = {"table": "hub", "total": total, **about, "rows": rows}
     return Shown(data, "\n\n".join([table(rows), "\n".join(said)]))
 

@@ -10,6 +10,10 @@ import pytest
 
 from personalake.dedup.local_model import encoder
 from personalake.dedup.vectors import matrix
+from personalake.embed import wanted_vector
+from personalake.inputs import read_inputs
+from personalake.settings_file import load
+from tests.conftest import ROOT
 
 library = pytest.importorskip("sentence_transformers", reason="the extra `embeddings` isn't installed")
 
@@ -44,3 +48,10 @@ def test_texts_get_the_models_own_directions_under_their_ids(model: Path) -> Non
     own = library.SentenceTransformer(str(model), device="cpu").encode(texts, normalize_embeddings=True)
     assert np.allclose(rows, own, atol=1e-3)
     assert np.array_equal(rows[0], rows[2])
+
+
+def test_a_text_that_is_looked_for_gets_its_vector_here_and_costs_nothing(model: Path) -> None:
+    settings, folder = load(str(ROOT / "conf" / "local.yaml"), [f"dedup.embedding.path={model}"])
+    found = wanted_vector(read_inputs(settings, folder, stages=()), "a b c", left=0)
+    batch = pa.RecordBatch.from_pydict({"id": ["x"], "text": ["a b c"]})
+    assert (found.vector, found.tokens) == (next(encoder(str(model))(iter([batch]))).column("vector")[0].as_py(), None)

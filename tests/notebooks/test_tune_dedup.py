@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import json
 import re
 from pathlib import Path
@@ -16,7 +15,6 @@ from personalake.schemas import HUB, PERSONAS, arrow_fields
 
 ROOT = Path(__file__).resolve().parents[2]
 NOTEBOOK = ROOT / "notebooks" / "tune_dedup.ipynb"
-MOST_BYTES = 400_000
 
 WORDS = "aba ebe idi ofo ugu aha ejo iki olo umu ana epe iqi oro usu ata eve iwi oxo uzu".split()
 """A persona of twenty words; one of them exchanged leaves a similarity of 19 in 21, three 17 in 23."""
@@ -27,10 +25,6 @@ TEXTS = [
     " ".join(WORDS).upper(),
     *(" ".join(f"{word}{n}" for word in WORDS) for n in range(30)),
 ]
-
-
-def code(notebook: Path = NOTEBOOK) -> list[dict[str, Any]]:
-    return [cell for cell in json.loads(notebook.read_text())["cells"] if cell["cell_type"] == "code"]
 
 
 def table(folder: Path, name: str, texts: list[str]) -> None:
@@ -88,17 +82,3 @@ def test_on_a_store_it_counts_what_dedup_would_drop_and_shows_the_differences(ra
 
 def test_on_a_file_it_needs_no_store_and_counts_the_same(ran: list[dict[str, Any]]) -> None:
     assert (ran[1]["dropped"], ran[1]["hub"]) == (ran[0]["dropped"], len(TEXTS) - 1)
-
-
-def test_it_defines_nothing() -> None:
-    trees = [ast.parse("".join(cell["source"])) for cell in code()]
-    kinds = {type(node) for tree in trees for node in ast.walk(tree)}
-    assert not kinds & {ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Lambda}
-
-
-def test_its_outputs_come_from_one_run_and_name_no_folder_of_a_machine() -> None:
-    assert [cell["execution_count"] for cell in code()] == [*range(1, len(code()) + 1)]
-    outputs = json.dumps([cell["outputs"] for cell in code()])
-    assert not re.search(r"/(home|root|tmp|Users|work|opt|var)/", re.sub(r'"image/png": "[^"]*"', "", outputs))
-    assert '"error"' not in outputs
-    assert NOTEBOOK.stat().st_size < MOST_BYTES
