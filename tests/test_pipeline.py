@@ -300,7 +300,7 @@ def test_a_run_against_somebody_elses_endpoint_sends_the_protocol_and_keeps_what
     server = ThreadingHTTPServer(("127.0.0.1", 0), type("Stranger", (_Stranger,), {"seen": seen}))
     threading.Thread(target=server.serve_forever, daemon=True).start()
     try:
-        own = [*ONE_FILE, f"llm.api_key.file={tmp_path / 'key'}", "llm.model=stranger-1"]
+        own = [*ONE_FILE, f"llm.api_key.file={tmp_path / 'key'}", "llm.model=stranger-1", "infer.language=en"]
         lake = Lake(spark, tmp_path / "lake", f"http://127.0.0.1:{server.server_address[1]}/v1", own)
         lake.run(stages=ASK)
     finally:

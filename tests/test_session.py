@@ -21,11 +21,10 @@ def test_the_package_that_is_sent_has_every_file_and_can_be_imported_on_its_own(
     files = {path.relative_to(package.parent).as_posix() for path in package.rglob("*") if path.is_file()}
     with zipfile.ZipFile(sent) as archive:
         assert set(archive.namelist()) == {name for name in files if "__pycache__" not in name}
-    program = "import personalake.personas as p; print(p.prompt(('law',)).name, p.__file__)"
+    program = "from personalake.personas import words; words.name_words(); print(words.__file__)"
     command = [sys.executable, "-I", "-c", f"import sys; sys.path.insert(0, {str(sent)!r}); {program}"]
     told = subprocess.run(command, capture_output=True, text=True, check=True, cwd=tmp_path).stdout
-    assert told.startswith("infer ")
-    assert str(sent) in told
+    assert told.startswith(str(sent))
 
 
 def test_a_server_that_is_not_there_is_said_at_once(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -56,7 +56,7 @@ def _verdicts(store: Store, settings: JudgeSettings, inputs: Inputs) -> DataFram
     made = judge.prompt(settings)
     named = version(question(inputs, made), made)
     rows = store.read("verdicts").where((F.col("check") == CHECK) & (F.col("version") == named))
-    return rows.select(F.col("subject_id").alias("persona_id"), "score", "evidence")
+    return rows.select(F.col("subject_id").alias("persona_id"), "score", F.col("evidence").alias("why"))
 
 
 def without_low(store: Store, inputs: Inputs, personas: DataFrame) -> tuple[DataFrame, DataFrame | None]:
@@ -77,7 +77,7 @@ def _rejects(low: DataFrame) -> DataFrame:
         "reject_id": F.sha2(F.concat_ws("|", F.lit("dedup"), "persona_id", F.lit(LOW)), 256),
         "stage": F.lit("dedup"),
         "reason": F.lit(LOW),
-        "detail": F.concat_ws(": ", F.format_string("score %.0f of 5", "score"), "evidence"),
+        "detail": F.concat_ws(": ", F.format_string("score %.0f of 5", "score"), "why"),
         "input_key": F.col("persona_id"),
         "raw": F.col("text"),
     }

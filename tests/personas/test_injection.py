@@ -341,7 +341,7 @@ def test_a_corpus_of_such_pages_changes_nothing_of_what_the_pages_beside_them_br
     alone, beside = found
     ours = [row for row in beside["personas"] if row["source"].endswith("fair.jsonl")]
     assert ours == alone["personas"]
-    assert len({row["doc_id"] for row in ours}) >= 5
+    assert len({row["doc_id"] for row in ours}) >= 3
     keys = {row["request_key"] for row in alone["completions"]}
     assert [row for row in beside["completions"] if row["request_key"] in keys] == alone["completions"]
     # Nearly all of the poisoned pages were kept and asked about, so that this means something.
