@@ -6,8 +6,11 @@ Every request comes out as one or more outcome rows, so that the two identities 
 
 from __future__ import annotations
 
+import functools
+import gc
 import hashlib
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -54,8 +57,13 @@ class Reading:
     items: list[tuple[int, dict[str, Any] | Refusal]] = field(default_factory=list)
 
 
-Read = Callable[[Mapping[str, Any]], Reading]
-"""Reads one answered row (request, completion and the stage's own columns) into a :class:`Reading`."""
+Read = Callable[[Sequence[Mapping[str, Any]]], Iterable[Reading]]
+"""Reads answered rows (request, completion and the stage's own columns), each into a :class:`Reading`."""
+
+
+def row_by_row(read: Callable[[Mapping[str, Any]], Reading]) -> Read:
+    """What reads rows one by one, as :data:`Read`."""
+    return functools.partial(map, read)
 
 
 def outcomes(answers: DataFrame, read: Read, table: Table) -> DataFrame:
@@ -85,11 +93,28 @@ def arrow_schema(table: Table) -> pa.DataType:
 def judge(batches: Iterable[pa.RecordBatch], read: Read, item: pa.DataType) -> Iterator[pa.RecordBatch]:
     """The Arrow kernel of :func:`outcomes`: a batch of answers in, a batch of outcome rows out.
 
-    Replies are read one by one, and everything else goes by columns: what a request says of itself is never made into
+    *read* makes rows of replies, and everything else goes by columns: what a request says of itself is never made into
     Python's objects, nor a row into a dict, which would take longer than the reading.
     """
     for batch in batches:
-        yield _Judged(batch, read).batch(item)
+        with _uncollected():
+            rows = _Judged(batch, read).batch(item)
+        yield rows
+
+
+@contextmanager
+def _uncollected() -> Iterator[None]:
+    """Without the collector of cycles: there are none, and it goes through a batch's rows again and again.
+
+    That is a sixth of the time.
+    """
+    on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if on:
+            gc.enable()
 
 
 class _Judged:
@@ -103,19 +128,18 @@ class _Judged:
         waiting = batch.column("answered_at").is_null().to_pylist()
         costs = batch.column("cost_microusd").to_pylist()
         rows = batch.drop_columns([*_UNREAD]).to_pylist()
-        for place, (row, waits, cost) in enumerate(zip(rows, waiting, costs, strict=True)):
+        whole = [not waits and row["error"] is None for row, waits in zip(rows, waiting, strict=True)]
+        readings = iter(read([row for row, is_whole in zip(rows, whole, strict=True) if is_whole]))
+        for place, (row, waits, is_whole, cost) in enumerate(zip(rows, waiting, whole, costs, strict=True)):
             if waits:
                 self._add(place, DEFERRED, 0)
-            else:
-                begun = len(self._kinds)
-                self._judge(place, row, read)
-                self._wasted[begun] = 0 if ACCEPTED in self._kinds[begun:] else cost
+                continue
+            begun = len(self._kinds)
+            broken = None if is_whole else Refusal(row["error"], row["error_detail"], row["reply"])
+            self._judge(place, next(readings) if broken is None else Reading(broken))
+            self._wasted[begun] = 0 if ACCEPTED in self._kinds[begun:] else cost
 
-    def _judge(self, place: int, answer: Mapping[str, Any], read: Read) -> None:
-        if answer["error"] is not None:
-            reading = Reading(Refusal(answer["error"], answer["error_detail"], answer["reply"]))
-        else:
-            reading = read(answer)
+    def _judge(self, place: int, reading: Reading) -> None:
         if reading.refused is not None:
             self._add(place, REJECTED, 0, reading.refused)
         elif not reading.items:

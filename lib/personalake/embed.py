@@ -19,7 +19,7 @@ import pyarrow as pa
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from personalake.accept import Reading, Refusal, outcomes
+from personalake.accept import Read, Reading, Refusal, outcomes, row_by_row
 from personalake.dedup.survivors import Stage
 from personalake.dedup.vectors import NoVectorError, of_reply
 from personalake.errors import DeferredError, InputError, SettingsError, StopRunError, StoreError
@@ -107,7 +107,7 @@ def _asked(run: Run, inputs: Inputs, texts: DataFrame, record: StageRecord) -> D
     return found.selectExpr("persona_id AS id", "vector")
 
 
-def _reader(model: str) -> Any:  # noqa: ANN401 (accept.Read)
+def _reader(model: str) -> Read:
     def read(answer: Mapping[str, Any]) -> Reading:
         try:
             vector = of_reply(answer["reply"])
@@ -116,7 +116,7 @@ def _reader(model: str) -> Any:  # noqa: ANN401 (accept.Read)
         row = {"persona_id": answer["origin_id"], "model": model, "dimensions": len(vector) // 2, "vector": vector}
         return Reading(items=[(0, row)])
 
-    return read
+    return row_by_row(read)
 
 
 def _made(texts: DataFrame, embedding: EmbeddingSettings) -> DataFrame:

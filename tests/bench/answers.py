@@ -15,6 +15,7 @@ from personalake.llm.offline.personas import persona_reply
 from personalake.llm.offline.relatives import relatives_reply
 from personalake.personas import expand, infer
 from personalake.personas.asked import mark_of
+from personalake.prompts.render import language_name
 from personalake.settings import ExpandSettings, InferSettings
 from tests.conftest import ROOT
 
@@ -64,10 +65,10 @@ def of_personas(number: int) -> pa.RecordBatch:
         text = json.loads(page["reply"])["personas"][0]["persona"] or page["title"]
         relations = expand.drawn(f"{turn:064x}", EXPAND, 0)
         listed = "\n".join(f"{n}. {relation}: so" for n, relation in enumerate(relations, 1))
-        user, found = f"{listed}\n\n=== {'0' * 24} ===\n{text}", []
+        system, user = f"In the third person, in {language_name(page['language'])}.", f"{listed}\n\n=== {'0' * 24} ===\n{text}"
+        found: list[Any] = []
         for variant in range(20):
-            found = json.loads(relatives_reply("", user, schema, Draw(turn, variant), FLAWS))["personas"]
-            user = user.replace("=== \n", "===\n")
+            found = json.loads(relatives_reply(system, user, schema, Draw(turn, variant), FLAWS))["personas"]
             if len(found) == PERSONAS:
                 break
         parent = {"language": page["language"], "occupation": "smith", "age_band": None, "hop": 0, "source": "f"}

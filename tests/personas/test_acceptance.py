@@ -415,7 +415,7 @@ def _answer(ordinal: int, *texts: str) -> dict[str, Any]:
 def test_outcomes_do_not_depend_on_the_size_of_a_batch_and_any_text_can_be_written(
     replies: list[list[str]], size: int
 ) -> None:
-    read = infer.Reader(INFER, AcceptSettings.model_validate({}), ("crafts",), 0, PROMPT).read
+    read = infer.PageReader(INFER, AcceptSettings.model_validate({}), ("crafts",), 0, PROMPT).read
     item = arrow_schema(PERSONAS)
     table = pa.Table.from_pylist([_answer(number, *texts) for number, texts in enumerate(replies)])
     whole = [batch for batch in judge(table.combine_chunks().to_batches(), read, item)]
@@ -425,11 +425,11 @@ def test_outcomes_do_not_depend_on_the_size_of_a_batch_and_any_text_can_be_writt
 
 
 def test_half_a_surrogate_pair_is_damage_wherever_it_stands_in_a_persona() -> None:
-    read = infer.Reader(INFER, AcceptSettings.model_validate({}), ("crafts",), 0).read
+    read = infer.PageReader(INFER, AcceptSettings.model_validate({}), ("crafts",), 0).read
     good = _answer(1, "A nurse who repairs old radios at night and talks to the owls.")
     for key in ("persona", "occupation", "evidence"):
         reply = json.loads(good["reply"])
         reply["personas"][0][key] = "half \ud83d"
-        ((_, refused),) = read({**good, "reply": json.dumps(reply)}).items
+        ((_, refused),) = read([{**good, "reply": json.dumps(reply)}])[0].items
         assert getattr(refused, "reason", None) == "escape_damage"
         assert "ud83d" in str(getattr(refused, "raw", ""))

@@ -35,7 +35,7 @@ def _read(*personas: Any, **parent: Any) -> list[Any]:
         **PARENT, **parent, "origin_id": "p", "request_key": "k", "prompt_id": "q", "model": "m",
         "reply": json.dumps({"personas": list(personas)}),
     }  # fmt: skip
-    return [told for _, told in ASKER.read(answer).items]
+    return [told for _, told in ASKER.read([answer])[0].items]
 
 
 def _question(made: Prompt) -> Question:

@@ -8,7 +8,7 @@ import pytest
 
 from personalake.accept import arrow_schema, judge
 from personalake.personas.asked import mark_of
-from personalake.personas.infer import Reader, parts, prompt, shown
+from personalake.personas.infer import PageReader, parts, prompt, shown
 from personalake.personas.shape import RELATIONS
 from personalake.schemas import PERSONAS
 from personalake.settings import AcceptSettings, InferSettings
@@ -16,7 +16,7 @@ from personalake.settings import AcceptSettings, InferSettings
 PAGE = "How to cast a bell\n\nThe founder packs loam around the core.  He waits two days before the bronze is poured."
 SETTINGS = InferSettings.model_validate({})
 ACCEPT = AcceptSettings.model_validate({})
-RULES = Reader(SETTINGS, ACCEPT, ("crafts",), seed=0)
+RULES = PageReader(SETTINGS, ACCEPT, ("crafts",), seed=0)
 
 
 def _persona(**changes: Any) -> dict[str, Any]:
@@ -145,7 +145,7 @@ def test_a_long_page_is_asked_about_in_parts_that_leave_nothing_out_and_its_quot
     assert len(found) > 3
     assert all(len(part) <= 200 for part in found)
     assert " ".join(" ".join(found).split()) == " ".join(text.split())
-    reader = Reader(settings, ACCEPT, ("crafts",), seed=0)
+    reader = PageReader(settings, ACCEPT, ("crafts",), seed=0)
     batch = pa.RecordBatch.from_pylist(
         [
             _answer(
@@ -171,7 +171,7 @@ def test_further_attributes_are_asked_for_and_kept_and_only_with_values_that_are
     assert made.response_schema is not None
     item = made.response_schema["properties"]["personas"]["items"]
     assert item["properties"]["shift"]["enum"] == ["day", "night", None]
-    reader = Reader(settings, ACCEPT, ("crafts",), seed=0)
+    reader = PageReader(settings, ACCEPT, ("crafts",), seed=0)
     replies = [_reply(_persona(tools=" a rammer ", shift=shift)) for shift in ("night", "noon", None)]
     batch = pa.RecordBatch.from_pylist([_answer(reply) for reply in replies])
     rows = next(judge([batch], reader.read, arrow_schema(PERSONAS))).to_pylist()

@@ -10,13 +10,14 @@ from __future__ import annotations
 import functools
 import os
 import re
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from personalake.corpus.lists import lines, read_list
 from personalake.corpus.wordlist import UNSPACED, WORD, WordList, fold
 from personalake.personas import caseless, marks, names, orders
-from personalake.personas.tongue import foreign
+from personalake.personas.tongue import LITTLE, foreign
 from personalake.personas.words import text_of
 from personalake.prompts.render import PLACEHOLDER
 from personalake.settings import SHIPPED, AcceptSettings
@@ -105,7 +106,11 @@ class Acceptance:
 
     def _repeats(self, folded: str, words: list[str], caseless_: bool) -> bool:
         """Whether a long run of the prompt's words is in a text."""
-        return (caseless_ or _any(self._run_words, words)) and not self._runs.isdisjoint(_runs(words, folded))
+        if caseless_:
+            return not self._runs.isdisjoint(_runs(words, folded))
+        hits = () if self._run_words.isdisjoint(words) else [n for n, w in enumerate(words) if w in self._run_words]
+        starts = {start for hit in hits for start in range(max(0, hit - _REPEATED_WORDS + 1), hit + 1)}
+        return any(tuple(words[start : start + _REPEATED_WORDS]) in self._runs for start in starts)
 
     def _listed(self, text: str, folded: str, words: list[str]) -> str | None:
         """The reason by a list of words or names, where something of one stands in a text."""
@@ -204,11 +209,13 @@ def _prompt_runs(prompt: str) -> Iterator[tuple[str, ...]]:
 
 
 def _words_of_each(runs: Iterable[tuple[str, ...]]) -> frozenset[str]:
-    """Few and long words, of which each run has one: a text without them has none of the runs."""
-    found = set[str]()
-    for run in runs:
-        if found.isdisjoint(run):
-            found.add(max(run, key=len))
+    """Few words, long ones rather than such as are everywhere, of which each run has one."""
+    left, found = set(runs), set[str]()
+    while left:
+        counts = Counter(word for run in left for word in set(run))
+        best = max(counts, key=lambda word: (word not in LITTLE, counts[word] * len(word), word))
+        found.add(best)
+        left = {run for run in left if best not in run}
     return frozenset(found)
 
 

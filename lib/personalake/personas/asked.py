@@ -10,7 +10,6 @@ from typing import Any
 
 from personalake.accept import Refusal
 from personalake.llm.structured import read_json
-from personalake.personas.acceptance import Acceptance, Shown
 from personalake.prompts import Prompt
 from personalake.prompts.render import language_name, unhidden
 from personalake.settings import AttributeSettings
@@ -24,8 +23,8 @@ def mark_of(origin_id: str, seed: int, text: str) -> str:
 
     One that holds the mark, by chance or since somebody has copied it out of a prompt, gets the next.
     """
-    low, number = text.casefold(), 0
-    while (mark := _nth_mark(origin_id, seed, number)) in low:
+    low, number = text.encode("utf-8", "surrogatepass").lower(), 0
+    while (mark := _nth_mark(origin_id, seed, number)).encode() in low:
         number += 1
     return mark
 
@@ -50,12 +49,12 @@ def language_of(code: str | None) -> str:
 
 
 def found_personas(reply: str) -> list[Any] | Refusal:
-    """The list of personas in a reply, or why there is none; in place of one that can't be written, its refusal.
+    """The list of personas in an :func:`unhidden` reply, or why there is none.
 
-    What nobody sees is taken out of all its strings.
+    In place of one that can't be written there is its refusal.
     """
     try:
-        parsed = read_json(unhidden(reply))
+        parsed = read_json(reply)
         if "\\u" in reply:  # JSON can spell what nobody sees.
             parsed = json.loads(unhidden(json.dumps(parsed, ensure_ascii=False)))
     except (ValueError, RecursionError) as error:
@@ -91,16 +90,6 @@ def said_beside(item: Mapping[str, Any], names: Iterable[str]) -> dict[str, str]
     """What *item* says beside its persona: the free words under *names*, and its interests."""
     said = {name: words for name in names if (words := item.get(name))}
     return said | {"interests": ", ".join(item["interests"])} if item["interests"] else said
-
-
-def unfit(
-    item: Mapping[str, Any], beside: Mapping[str, str], acceptance: Acceptance, shown: Shown, *, inert: bool
-) -> Refusal | None:
-    """Why what *item* says *beside* its persona isn't taken; *inert*: nothing in it steers whoever reads it."""
-    for name, words in beside.items():
-        if reason := acceptance.unfit(words, shown, inert=inert):
-            return Refusal(reason, f"`{name}`", raw_of(item))
-    return None
 
 
 def raw_of(item: Any) -> str:  # noqa: ANN401 (JSON)

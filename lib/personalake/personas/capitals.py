@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Iterator
 
@@ -140,11 +141,7 @@ class Sequence:
         return fold(word).rstrip(".") in self._lists.before
 
     def _common(self, at: int) -> bool:
-        """Whether it is a word such as begins a sentence, perhaps with another joined to it: `I've`."""
-        word = self._words[at]
-        head, apostrophe, tail = word.replace("’", "'").partition("'")
-        joined = bool(apostrophe) and tail[0].islower() and fold(head) in self._lists.common
-        return joined or fold(word) in self._lists.common
+        return common(self._words[at])
 
     def _surname(self, at: int) -> bool:
         """Whether the word there can be a family name, for it stands behind a given name."""
@@ -211,6 +208,14 @@ class Sequence:
         # The person told of stands first: "A retired nurse named ...", and no "fan of a band called ...".
         first = not self._page and cue.start() <= _HEAD and self._lists.joints.isdisjoint(nouns[:-2])
         return given or first
+
+
+@functools.lru_cache(65_536)
+def common(word: str) -> bool:
+    """Whether *word* is such as begins a sentence, and no name, perhaps with another joined to it: `I've`."""
+    listed = name_words().common
+    head, apostrophe, tail = word.replace("’", "'").partition("'")
+    return fold(word) in listed or (bool(apostrophe) and tail[0].islower() and fold(head) in listed)
 
 
 def _is_noun(before: str, word: str) -> bool:

@@ -13,8 +13,8 @@ from collections.abc import Iterator
 
 from personalake.personas.words import name_words, sections
 
-CASELESS = re.compile("[\u0590-\u08ff\u0900-\u0dff\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]")
-"""A letter of one of these scripts."""
+CASELESS = re.compile("[\u0590-\u08ff\u0900-\u10ff\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]")
+"""A letter of one of these scripts, or of those of South East Asia."""
 
 _HAN, _KANA = "\u3400-\u9fff々", "\u3041-\u3096\u30a1-\u30fa\u30fc"
 _LISTED = sections("family_names")

@@ -12,21 +12,12 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from personalake.accept import Reading, Refusal, content_id, outcomes
+from personalake.accept import outcomes
 from personalake.llm.models import Question
 from personalake.llm.requests import REQUESTS, REQUESTS_DDL, request
-from personalake.personas.acceptance import Acceptance, Shown, folded, steers
-from personalake.personas.asked import (
-    describe,
-    found_personas,
-    language_of,
-    mark_of,
-    raw_of,
-    said_beside,
-    spaced_once,
-    texts_of,
-    unfit,
-)
+from personalake.personas.acceptance import Acceptance, Shown, folded
+from personalake.personas.asked import describe, language_of, mark_of, texts_of
+from personalake.personas.reader import Draft, Reader
 from personalake.personas.shape import Shape
 from personalake.prompts import Prompt, shipped
 from personalake.prompts.render import inert, messages
@@ -92,7 +83,7 @@ def drawn(parent_id: str, settings: ExpandSettings, seed: int) -> list[str]:
     return [order[number % len(order)] for number in range(settings.fan_out)]
 
 
-class Asker:
+class Asker(Reader):
     """Makes the requests of a hop and reads their replies. It travels to the workers.
 
     Personas that repeat the rules of *prompt* are refused.
@@ -107,11 +98,11 @@ class Asker:
         seed: int,
         prompt: Prompt | None = None,
     ) -> None:
-        self._settings, self._infer, self._seed = settings, infer, seed
-        self._shape = shape(settings, infer, domains)
-        self._words = settings.relations if isinstance(settings.relations, dict) else _WORDS
+        words = settings.relations if isinstance(settings.relations, dict) else _WORDS
         described = [asked.description for asked in infer.attributes.values()]
-        self._acceptance = Acceptance(accept, [*texts_of(prompt), *self._words.values(), *described])
+        acceptance = Acceptance(accept, [*texts_of(prompt), *words.values(), *described])
+        super().__init__(shape(settings, infer, domains), settings.fan_out, acceptance)
+        self._settings, self._infer, self._seed, self._words = settings, infer, seed, words
 
     def requests(self, parents: DataFrame, question: Question, prompt: Prompt) -> DataFrame:
         """One request a persona: the columns of :data:`PARENT` in, the engine's request columns out."""
@@ -147,56 +138,19 @@ class Asker:
         """Judge the replies: answers (requests, completions and the parent's columns) in, outcome rows out."""
         return outcomes(answers, self.read, PERSONAS)
 
-    def read(self, answer: Mapping[str, Any]) -> Reading:
-        """Read one reply into personas and refusals."""
-        found = found_personas(answer["reply"])
-        if isinstance(found, Refusal):
-            return Reading(found)
-        parent_id, text = answer["origin_id"], inert(answer["text"])
-        seen = Shown(text, mark_of(parent_id, self._seed, text), self._language(answer))
-        wanted = tuple(drawn(parent_id, self._settings, self._seed))
-        about = {
-            "language": seen.language,
-            "parent_id": parent_id,
-            "root_doc_id": answer["root_doc_id"],
-            "hop": answer["hop"] + 1,
-            "request_key": answer["request_key"],
-            "prompt_id": answer["prompt_id"],
-            "model": answer["model"],
-            "url": answer["url"],
-            "source": answer["source"],
-            "licence": answer["licence"],
-        }
-        return Reading(items=[(i, self._one(i, item, answer, about, seen, wanted)) for i, item in enumerate(found)])
+    def _shown(self, answer: Mapping[str, Any], text: str) -> Shown:
+        return Shown(text, mark_of(answer["origin_id"], self._seed, text), self._language(answer))
 
-    def _one(
-        self,
-        ordinal: int,
-        item: Any,  # noqa: ANN401 (JSON)
-        parent: Mapping[str, Any],
-        about: Mapping[str, Any],
-        seen: Shown,
-        wanted: tuple[str, ...],
-    ) -> dict[str, Any] | Refusal:
-        if ordinal >= self._settings.fan_out:
-            return Refusal("surplus", f"more than {self._settings.fan_out} personas", raw_of(item))
-        if isinstance(item, Refusal):
-            return item
-        wrong = self._shape.wrong(item, wanted)
-        if wrong:
-            return Refusal("schema", wrong, raw_of(item))
-        text, beside = spaced_once(item["persona"]), said_beside(item, self._shape.free)
-        # All at once: next to none has anything of the kind, and it is what takes longest.
-        calm = steers(". ".join((text, *beside.values())), seen) is None
-        reason = self._acceptance.reason(text, item["persona"], seen, inert=calm)
-        if reason is None and _same(item, parent):
-            reason = "same_as_parent"
-        if reason:
-            return Refusal(reason, None, raw_of(item))
-        if refused := unfit(item, beside, self._acceptance, seen, inert=calm):
-            return refused
-        persona_id = content_id(about["parent_id"], about["request_key"], ordinal)
-        return {**about, **self._shape.row(text, item), "persona_id": persona_id, "ordinal": ordinal}
+    def _about(self, answer: Mapping[str, Any]) -> dict[str, Any]:
+        names = ("root_doc_id", "request_key", "prompt_id", "model", "url", "source", "licence")
+        said = {name: answer[name] for name in names}
+        return {**said, "parent_id": answer["origin_id"], "hop": answer["hop"] + 1}
+
+    def _relations(self, answer: Mapping[str, Any]) -> tuple[str, ...]:
+        return tuple(drawn(answer["origin_id"], self._settings, self._seed))
+
+    def _unfit(self, draft: Draft, answer: Mapping[str, Any], shown: Shown) -> str | None:
+        return "same_as_parent" if _same(draft.item, answer) else None
 
 
 def _same(item: Mapping[str, Any], parent: Mapping[str, Any]) -> bool:

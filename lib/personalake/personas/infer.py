@@ -11,22 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from personalake.accept import Reading, Refusal, content_id, outcomes
+from personalake.accept import outcomes
 from personalake.llm.models import Question
 from personalake.llm.requests import REQUESTS, REQUESTS_DDL, request
-from personalake.personas.acceptance import Acceptance, Shown, folded, steers
-from personalake.personas.asked import (
-    describe,
-    found_personas,
-    language_of,
-    mark_of,
-    raw_of,
-    said_beside,
-    spaced_once,
-    texts_of,
-    unfit,
-)
+from personalake.personas.acceptance import Acceptance, Shown, folded
+from personalake.personas.asked import describe, language_of, mark_of, texts_of
 from personalake.personas.orders import overriding
+from personalake.personas.reader import Draft, Reader
 from personalake.personas.shape import Shape
 from personalake.prompts import Prompt, shipped
 from personalake.prompts.render import inert, messages
@@ -105,7 +96,10 @@ def page_requests(
 
 def parts(text: str, settings: InferSettings) -> list[str]:
     """What is shown of a page: its beginning, or one part after the other, each at most `max_page_chars`; inert."""
-    text = inert(text)
+    return _cut(inert(text), settings)
+
+
+def _cut(text: str, settings: InferSettings) -> list[str]:
     first, most = shown(text, settings.max_page_chars), settings.max_page_chars
     found = [first]
     rest = text[len(first) :].strip() if settings.long_pages == "parts" else ""
@@ -143,14 +137,11 @@ def accept_personas(
     prompt: Prompt | None = None,
 ) -> DataFrame:
     """Judge the replies: answers (requests, completions and the document's columns) in, outcome rows out."""
-    return outcomes(answers, Reader(settings, accept, domains, seed, prompt).read, PERSONAS)
+    return outcomes(answers, PageReader(settings, accept, domains, seed, prompt).read, PERSONAS)
 
 
-class Reader:
-    """Reads a reply about a page into personas and refusals. It travels to the workers.
-
-    Personas that repeat the rules of *prompt* are refused.
-    """
+class PageReader(Reader):
+    """Reads replies about pages. Personas that repeat the rules of *prompt* are refused."""
 
     def __init__(
         self,
@@ -160,67 +151,34 @@ class Reader:
         seed: int,
         prompt: Prompt | None = None,
     ) -> None:
-        self._settings, self._seed, self._shape = settings, seed, shape(settings, domains)
         described = [asked.description for asked in settings.attributes.values()]
-        self._acceptance = Acceptance(accept, [*(texts_of(prompt)), *_DETAIL.values(), *described])
+        acceptance = Acceptance(accept, [*texts_of(prompt), *_DETAIL.values(), *described])
+        super().__init__(shape(settings, domains), settings.personas_per_page, acceptance)
+        self._settings, self._seed = settings, seed
 
-    def read(self, answer: Mapping[str, Any]) -> Reading:
-        """Read one reply."""
-        found = found_personas(answer["reply"])
-        if isinstance(found, Refusal):
-            return Reading(found)
-        doc_id, text = answer["origin_id"], parts(answer["text"], self._settings)[answer["sample"]]
-        seen = Shown(
-            text,
-            mark_of(doc_id, self._seed, text),
-            self._settings.language or answer["language"],
+    def _shown(self, answer: Mapping[str, Any], text: str) -> Shown:
+        part, settings = _cut(text, self._settings)[answer["sample"]], self._settings
+        return Shown(
+            part,
+            mark_of(answer["origin_id"], self._seed, part),
+            settings.language or answer["language"],
             answer["title"] or "",
-            own_language=self._settings.language is None,
+            own_language=settings.language is None,
         )
-        about = {
-            "language": seen.language,
-            "doc_id": doc_id,
-            "root_doc_id": doc_id,
-            "hop": 0,
-            "request_key": answer["request_key"],
-            "prompt_id": answer["prompt_id"],
-            "model": answer["model"],
-            "url": answer["url"],
-            "source": answer["path"],
-            "licence": answer["licence"],
-        }
-        return Reading(items=[(i, self._one(i, item, about, seen)) for i, item in enumerate(found)])
 
-    def _one(
-        self,
-        ordinal: int,
-        item: Any,  # noqa: ANN401 (JSON)
-        about: Mapping[str, Any],
-        seen: Shown,
-    ) -> dict[str, Any] | Refusal:
-        if ordinal >= self._settings.personas_per_page:
-            return Refusal("surplus", f"more than {self._settings.personas_per_page} personas", raw_of(item))
-        if isinstance(item, Refusal):
-            return item
-        wrong = self._shape.wrong(item)
-        if wrong:
-            return Refusal("schema", wrong, raw_of(item))
-        evidence = inert(item["evidence"])  # As the page was shown, whatever the model makes of that.
-        text, beside = spaced_once(item["persona"]), said_beside(item, self._shape.free)
-        # All at once: next to none has anything of the kind, and it is what takes longest.
-        calm = steers(". ".join((text, evidence, *beside.values())), seen) is None
-        reason = self._acceptance.reason(text, item["persona"], seen, inert=calm)
-        if reason is None and not _quoted(evidence, seen):
-            reason = "evidence_not_in_page"
-        if reason is None and not calm and overriding(evidence):
-            reason = "prompt_leak"
-        if reason:
-            return Refusal(reason, None, raw_of(item))
-        if refused := unfit(item, beside, self._acceptance, seen, inert=calm):
-            return refused
-        item = {**item, "evidence": evidence}
-        persona_id = content_id(about["doc_id"], about["request_key"], ordinal)
-        return {**about, **self._shape.row(text, item), "persona_id": persona_id, "ordinal": ordinal}
+    def _about(self, answer: Mapping[str, Any]) -> dict[str, Any]:
+        doc_id = answer["origin_id"]
+        said = {name: answer[name] for name in ("request_key", "prompt_id", "model", "url", "licence")}
+        return {**said, "source": answer["path"], "doc_id": doc_id, "root_doc_id": doc_id, "hop": 0}
+
+    def _relations(self, answer: Mapping[str, Any]) -> tuple[str, ...]:
+        return self._shape.relations
+
+    def _unfit(self, draft: Draft, answer: Mapping[str, Any], shown: Shown) -> str | None:
+        evidence = draft.evidence or ""
+        if not _quoted(evidence, shown):
+            return "evidence_not_in_page"
+        return "prompt_leak" if draft.steers and overriding(evidence) else None
 
 
 def _quoted(evidence: str, seen: Shown) -> bool:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from personalake.accept import Reading, Refusal, outcomes
+from personalake.accept import Reading, Refusal, outcomes, row_by_row
 from personalake.llm.models import Question
 from personalake.llm.requests import REQUESTS, REQUESTS_DDL, request
 from personalake.llm.structured import read_json
@@ -59,7 +59,7 @@ def accept_scores(answers: DataFrame, version: str, min_score: int) -> DataFrame
     def read(answer: Mapping[str, Any]) -> Reading:
         return read_score(answer, version, min_score)
 
-    return outcomes(answers, read, VERDICTS)
+    return outcomes(answers, row_by_row(read), VERDICTS)
 
 
 def read_score(answer: Mapping[str, Any], version: str, min_score: int) -> Reading:

@@ -136,6 +136,8 @@ def unfit(text: str, language: str | None) -> str | None:
 
 def contact(text: str) -> bool:
     """Whether there is an address, an account's name or a number at which somebody is reached."""
+    if not (signs(text) or "://" in text or "www." in text.lower()):
+        return False
     if _ADDRESS.search(text):
         return True
     return _SEVEN_DIGITS.search(text) is not None and scrub(text, ("phone", "iban"))[1] > 0

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Iterator
 
-from personalake.personas.capitals import ENDS, WORD, sequences
+from personalake.personas.capitals import ENDS, WORD, common, sequences
 from personalake.personas.words import NameWords, name_words
 
 _CAPITALISED = re.compile(WORD)
@@ -30,7 +30,8 @@ def found(text: str, page: str, words: Collection[str]) -> Iterator[str]:
     if _may_name(text, capitalised, words, lists):
         yield from (name for each in sequences(text) if (name := each.name()))
     for word in capitalised:
-        name = _on_page(word, page, lists) if len(word) >= _LEAST else None
+        # Most are the first word of a sentence.
+        name = None if len(word) < _LEAST or common(word) else _on_page(word, page, lists)
         if name and any(each.has(word) for each in sequences(text)):
             yield name
 

@@ -5,23 +5,26 @@ surfaces, and no list of them is complete: that such a text has no authority the
 prompts' part (`prompts/render.py`, `inert`). What they know is spelt as people describe nobody, so that next to no
 honest persona is lost; words that are only suspicious stay.
 
-Nearly every text has nothing of the kind, and a hub has millions: a pattern is run only where a sign or word without
-which it can't match is in the text.
+Nearly every text has nothing of the kind, and a hub has millions: :func:`suspects` finds, all at once and at a
+hundredth of the price, the few that :func:`steering` has to read.
 """
 
 from __future__ import annotations
 
+import functools
 import re
+import sys
 import unicodedata
+from collections.abc import Sequence
 
-_SIGNS = re.compile(r"[\[<{}\\`=#/(;]|--|[\"'”] ?:|xxx|lorem ipsum")
+from personalake.scan import having
+
 # A blank to fill in, a tag, a template's or JSON's brackets, code, a link's markup, a heading or rule of Markdown.
 _MARK = re.compile(
     r"""\[[a-z][a-z _-]{1,30}\]|\[[/|]|\]\(|<\s*[/|!?]|<\s*[a-z_][^<>]{0,200}>|[{}\\]|```|={3}|\#{3}|-{5}|\w\(\)|"""
     r"""["']\);|["'”]\s*:\s*["'\[]|\b(?!https?:)[a-z][a-z+.-]{1,15}://|(?<![\w/.@-])(?:[\w-]+\.)+[a-z]{2,}/\w|"""
     r"""\bx{3,}\b|lorem ipsum"""
 )
-_LEAST_CODED = 24
 # The mark of a fence, a key, or words in base64: long, and no word.
 _CODED = re.compile(
     r"\b[0-9a-f]{24,}\b|(?<![\w/+])(?=[\w/+]*[a-z])(?=[\w/+]*[A-Z])(?=[\w/+]*\d)[A-Za-z0-9/+]{24,}={0,2}", re.ASCII
@@ -29,8 +32,10 @@ _CODED = re.compile(
 _SPACED_OUT = re.compile(r"(?:(?<![^\W_])[^\W\d_][ .*_-]{1,2}){7}")
 _CONTROLS = re.compile("[\x00-\x08\x0e-\x1f\x7f-\x9f]")
 _JOINERS = re.compile("[\u061c\u200c-\u200f\ufe00-\ufe0f]")
-# Signs that look like a Latin letter or stand for one: Cyrillic, Greek, and the digits of leetspeak.
-_MAY_STAND_IN = re.compile("[0-9@$\u0370-\u04ff]")
+_TABLE = 0xFFFF
+# Signs that look like a Latin letter or stand for one: Cyrillic, Greek, and beside a letter the digits of leetspeak.
+_LOOKING_LATIN, _LEET = "\u0370-\u04ff", "0-9@$"
+_MAY_STAND_IN = re.compile(rf"[{_LOOKING_LATIN}]|(?<=[^\W\d_])[{_LEET}]|[{_LEET}](?=[^\W\d_])")
 _STANDS_FOR = str.maketrans("аеорсухіјѕԁһӏгвкмнтαοερτυνικ0134579@$", "aeopcyxijsdhlrbkmhtaoeptuvikoieastgas")
 
 _DROP = r"(?:ignore|disregard|forget|override|overrule|bypass|discard|neglect)"
@@ -66,23 +71,16 @@ _IMPERATIVE = re.compile(
     r"(?:do not|don['’]t|you (?:are|must|should|shall|have to|may not)|make sure|be sure|under no circumstances) |"
     r"(?:system|assistant|user|human|developer|instructions?|prompt) ?:)"
 )
-_ORDERS: tuple[tuple[tuple[str, ...], re.Pattern[str]], ...] = (
-    (("ignore", "disregard", "forget", "overr", "bypass", "discard", "neglect"), _OVERRIDE),
-    (
-        ("instruction", "prompt", "you are", "from now on", " ai", "llm", "language model", "chatbot", "assistant",
-         "i can", "i won", "i am unable"),
-        _ADDRESS,
-    ),
-)  # fmt: skip
 
 
 def _normal(text: str) -> str:
     return unicodedata.normalize("NFKC", text)
 
 
-# "Ignore the instructions before this" in other languages: as an order, or with a word that points at the prompt.
+# "Ignore the instructions before this" in other languages: as an order, or with a word that points at the prompt; each
+# behind words of which it needs one.
 _ELSEWHERE = tuple(
-    (tuple(_normal(words).split("|")), re.compile(_normal(pattern)))
+    (_normal(words), re.compile(_normal(pattern)))
     for words, pattern in (
         # German
         ("ignorier|vergiss|vergessen sie|missachte|übergehe",
@@ -136,12 +134,6 @@ _ELSEWHERE = tuple(
 )  # fmt: skip
 
 
-_GAPS = ".*_-"
-_LETTERS_APART = 7
-_GATES = tuple(dict.fromkeys(word for words, _ in (*_ORDERS, *_ELSEWHERE) for word in words))
-_ASCII_GATES = tuple(filter(str.isascii, _GATES))
-
-
 def steering(text: str) -> str | None:
     """What *text* has that may steer whoever reads it next: `placeholder` for a mark, `prompt_leak` for an order.
 
@@ -149,13 +141,9 @@ def steering(text: str) -> str | None:
     speaks as one, or nobody can read, counts as one.
     """
     low = _plain(text)
-    if _SIGNS.search(low) and _MARK.search(low):
+    if _MARK.search(low):
         return "placeholder"
-    sizes = [len(word) for word in text.split()]
-    if sizes and max(sizes) >= _LEAST_CODED and _CODED.search(text):
-        return "prompt_leak"
-    gaps = sizes.count(1) + sum(map(text.count, _GAPS))
-    if _CONTROLS.search(text) or (gaps >= _LETTERS_APART - 1 and _SPACED_OUT.search(text)):
+    if _CODED.search(text) or _CONTROLS.search(text) or _SPACED_OUT.search(text):
         return "prompt_leak"
     latin = _latin(low)
     return "prompt_leak" if _overrides(low, latin) or _IMPERATIVE.search(latin) else None
@@ -167,20 +155,66 @@ def overriding(text: str) -> bool:
     return _overrides(low, _latin(low))
 
 
+def suspects(texts: Sequence[str]) -> list[bool]:
+    """For each of *texts* whether :func:`steering` may find something; where it would, this is true.
+
+    RE2 reads all of them in a few passes, however many patterns there are. It has no look-around, and takes ASCII alone
+    for words, so what it is given matches a little more than the patterns that it stands for.
+    """
+    found = having(texts, *_suspicious())
+    strange = [place for place, odd in enumerate(having(texts, _changing())) if odd and not found[place]]
+    if strange:
+        # At once again. None of these has the sign that parts them: a text with a control is suspicious already.
+        plain = _plain("\0".join(texts[place] for place in strange))
+        spelt = [*plain.split("\0"), *plain.translate(_STANDS_FOR).split("\0")]
+        for place, odd in zip(strange * 2, having(spelt, *_suspicious()), strict=True):
+            found[place] = found[place] or odd
+    return found
+
+
+@functools.cache
+def _suspicious() -> tuple[str, ...]:
+    marks = (
+        r"\[[a-z/|]|\]\(|<|[{}\\`]|={3}|#{3}|-{5}|\(\)|[\"']\);|[\"'”][\s\pZ\x0b]*:|://|\.[a-z]{2,}/|xxx|"
+        r"lorem ipsum|[\x00-\x08\x0e-\x1f\x7f-\x9f]"
+    )
+    # A few words between, or more: so many states less.
+    override = re.sub(r"\(\?: \\w\+\)\{0,\d\}\??", "(?: .*)?", _OVERRIDE.pattern)
+    address = _ADDRESS.pattern.replace(r"\w", r"[\pL\pN_]")
+    elsewhere = "|".join(words for words, _ in _ELSEWHERE)
+    unreadable = r"[0-9a-z/+]{24}|(?:[^\s.*_-][ .*_-]{1,2}){7}"
+    orders = "|".join((marks, _IMPERATIVE.pattern, elsewhere, override, address))
+    return f"(?i){orders}", f"(?i){unreadable}"
+
+
+@functools.cache
+def _changing() -> str:
+    """What `_plain` or `_latin` may make another sign of, or join to the one before it: a class of RE2."""
+    odd = [code for code in range(0x80, sys.maxunicode + 1) if code > _TABLE or _alters(chr(code))]
+    return rf"[{_ranges(odd)}]|\pL[{_LEET}]|[{_LEET}]\pL"
+
+
+def _alters(char: str) -> bool:
+    return bool(
+        unicodedata.category(char)[0] in "MC"
+        or "\u1160" <= char <= "\u11ff"  # Parts of Korean syllables.
+        or _MAY_STAND_IN.match(char)
+        or not unicodedata.is_normalized("NFKC", char)
+        or len(char.lower()) > 1
+    )
+
+
+def _ranges(codes: Sequence[int]) -> str:
+    """A class's inside, of *codes* in their order."""
+    starts = [code for place, code in enumerate(codes) if not place or codes[place - 1] != code - 1]
+    ends = [code for place, code in enumerate(codes) if place + 1 == len(codes) or codes[place + 1] != code + 1]
+    return "".join(f"\\x{{{start:x}}}-\\x{{{end:x}}}" for start, end in zip(starts, ends, strict=True))
+
+
 def _overrides(low: str, latin: str) -> bool:
-    if not _may_override(low) and (latin is low or not _may_override(latin)):
-        return False
-    if any(pattern.search(latin) for words, pattern in _ORDERS if any(word in latin for word in words)):
-        return True
-    return any(pattern.search(low) for words, pattern in _ELSEWHERE if any(word in low for word in words))
-
-
-def _may_override(low: str) -> bool:
-    # A plain loop: it is run for every text, and a generator takes as long as what it looks for.
-    for word in _ASCII_GATES if low.isascii() else _GATES:  # noqa: SIM110
-        if word in low:
-            return True
-    return False
+    return bool(_OVERRIDE.search(latin) or _ADDRESS.search(latin)) or any(
+        pattern.search(low) for _, pattern in _ELSEWHERE
+    )
 
 
 def _plain(text: str) -> str:

@@ -113,8 +113,8 @@ class Shape:
         }
         return {name: frozenset(values) for name, values in closed.items()}
 
-    def row(self, text: str, item: Mapping[str, Any]) -> dict[str, Any]:
-        """The columns of `personas` that the persona itself fills: *text*, and what *item* says of it."""
+    def row(self, text: str, item: Mapping[str, Any], evidence: str | None = None) -> dict[str, Any]:
+        """The columns of `personas` that the persona itself fills: *text*, its *evidence*, what *item* says of it."""
         known = {name: said.strip() or None if (said := item.get(name)) else None for name in _KNOWN}
         further = {name: said for name in self.attributes if (said := (item.get(name) or "").strip())}
         interests = [said for each in item["interests"] if (said := each.strip())]
@@ -122,7 +122,7 @@ class Shape:
             "text": text,
             "text_hash": text_hash(text),
             "relation": item["relation"],
-            "evidence": item["evidence"] if self.quotes else None,
+            "evidence": evidence,
             **known,
             "domain": item["domain"],
             "interests": interests,

@@ -154,5 +154,7 @@ def _script(language: str) -> re.Pattern[str]:
 
 _LITTLE = {code: frozenset(words.split()) for code, words in _WORDS.items()}
 _LITTLE |= {"nb": _LITTLE["no"], "nn": _LITTLE["no"]}
+LITTLE = frozenset[str]().union(*_LITTLE.values())
+"""Words of which every text is full."""
 _LATIN = re.compile("[a-zA-Z\u00c0-\u024f]")
 _KANA, _HAN = re.compile(f"[{_SCRIPTS['kana']}]"), re.compile(f"[{_SCRIPTS['han']}]")

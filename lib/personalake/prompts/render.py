@@ -5,8 +5,10 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Protocol
+
+from personalake.scan import having
 
 Values = Mapping[str, Mapping[str, str]]
 """What a template may name: ``{"persona": {"text": ...}, "vary": {...}, "fields": {...}, "language": {...}}``."""
@@ -18,9 +20,10 @@ FALLBACK_LANGUAGE = "en"
 
 _UNSEEN = "\u00ad\u034f\u180e\u200b\u202a-\u202e\u2060-\u206f\u3164\ufeff\uffa0\ufff9-\ufffb\U000e0000-\U000e01ef"
 _JOINERS = "\u200c\u200d\ufe00-\ufe0f"
+_MOST_JOINERS = 2
 _HIDING = re.compile(f"[{_UNSEEN}{_JOINERS}]+")
 _HIDDEN = re.compile(f"[{_UNSEEN}]")
-_MOST_JOINERS = 2
+_HIDES = f"[{_UNSEEN}]|[{_JOINERS}]{{{_MOST_JOINERS + 1}}}"
 # What begins or is a tag: `<|im_end|>`, `</s>`, `<start_of_turn>`, `</persona>`, `<!-- -->`, also with wide brackets.
 _TAG = re.compile(r"[<＜﹤](\s*[/／|｜!?]?\s*[^\W\d][^<>＜＞﹤﹥\n]{0,200})[>＞﹥]|[<＜﹤](?=\s*[/／|｜!?])")
 # Those of Mistral (`[INST]`), GLM (`[gMASK]`), EXAONE (`[|user|]`) and MiniMax (`]~b]`, `[e~[`).
@@ -107,6 +110,17 @@ def inert(text: str) -> str:
     if "<" in text or "＜" in text or "﹤" in text:
         text = _TAG.sub(lambda found: "(" if found[1] is None else f"({found[1]})", text)
     return _BRACKETED.sub(_parenthesised, text) if "[" in text or "]" in text else text
+
+
+def unhidden_all(texts: Sequence[str]) -> list[str]:
+    """Return each of *texts* :func:`unhidden`, most of which have nothing to hide."""
+    return [unhidden(text) if odd else text for text, odd in zip(texts, having(texts, _HIDES), strict=True)]
+
+
+def inert_all(texts: Sequence[str]) -> list[str]:
+    """Return each of *texts* :func:`inert`, as most of them are."""
+    odd = having(texts, rf"{_HIDES}|[<＜﹤\[\]]")
+    return [inert(text) if each else text for text, each in zip(texts, odd, strict=True)]
 
 
 def _parenthesised(found: re.Match[str]) -> str:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from personalake.accept import Reading, Refusal, content_id, outcomes
+from personalake.accept import Reading, Refusal, content_id, outcomes, row_by_row
 from personalake.llm.models import Question
 from personalake.llm.requests import REQUESTS, REQUESTS_DDL, request
 from personalake.prompts.render import answering_values, draw, messages, writing_values
@@ -101,12 +101,12 @@ def _mapped(
 
 def accept_examples(answers: DataFrame, task: Task, seed: int) -> DataFrame:
     """Judge the writing step's replies: answers beside :func:`candidates` in, outcome rows with `examples` out."""
-    return outcomes(answers, functools.partial(read_example, task=task, seed=seed), EXAMPLES)
+    return outcomes(answers, row_by_row(functools.partial(read_example, task=task, seed=seed)), EXAMPLES)
 
 
 def accept_solutions(answers: DataFrame, step: Step) -> DataFrame:
     """Judge an answering step's replies: answers in, outcome rows with `solutions` out."""
-    return outcomes(answers, functools.partial(read_solution, step=step), SOLUTIONS)
+    return outcomes(answers, row_by_row(functools.partial(read_solution, step=step)), SOLUTIONS)
 
 
 def context(answer: Mapping[str, Any], step: Step) -> checks.Context:
