@@ -65,7 +65,10 @@ def of_personas(number: int) -> pa.RecordBatch:
         text = json.loads(page["reply"])["personas"][0]["persona"] or page["title"]
         relations = expand.drawn(f"{turn:064x}", EXPAND, 0)
         listed = "\n".join(f"{n}. {relation}: so" for n, relation in enumerate(relations, 1))
-        system, user = f"In the third person, in {language_name(page['language'])}.", f"{listed}\n\n=== {'0' * 24} ===\n{text}"
+        system, user = (
+            f"In the third person, in {language_name(page['language'])}.",
+            f"{listed}\n\n=== {'0' * 24} ===\n{text}",
+        )
         found: list[Any] = []
         for variant in range(20):
             found = json.loads(relatives_reply(system, user, schema, Draw(turn, variant), FLAWS))["personas"]

@@ -12,6 +12,9 @@ import yaml
 from pydantic import ValidationError
 
 from personalake.errors import InputError, SettingsError
+from personalake.llm.models import Abilities, Question
+from personalake.settings import RoleSettings
+from personalake.synthesis.synthesize import writing_request
 from personalake.synthesis.tasks import Task, load_task
 
 TASKS = Path(__file__).parents[2] / "conf" / "tasks"
@@ -79,7 +82,8 @@ Change = Callable[[dict[str, Any]], object]
         (lambda t: t.update(shots={"k": 3}), "unknown key `shots`"),
         (lambda t: t.pop("description"), "`description` is missing"),
         (lambda t: t["steps"][1].pop("user"), "`steps[1].user` is missing"),
-        (lambda t: t.update(source="document"), "`source`: input should be 'hub' (given: 'document')"),
+        (lambda t: t.update(source="document"), "`source`: input should be 'hub' or 'none' (given: 'document')"),
+        (lambda t: t.update(source="none"), "names {{persona.text}}, which `source: none` doesn't show"),
         (lambda t: t.update(language=False), "`language`: input should be a valid string (given: False, quote it)"),
         (lambda t: t.update(language="german"), "`language`: string should match"),
         (lambda t: t["vary"]["tone"].update(dry=0), "`vary.tone.dry`: input should be greater than or equal to 1"),
@@ -229,6 +233,23 @@ def test_the_shipped_tasks_are_what_the_embedded_endpoint_tells_apart() -> None:
     assert user.endswith("<persona>{{persona.text}}</persona>")
     assert {*math.vary["topic"]} == {"algebra", "geometry", "arithmetic", "probability", "rates", "combinatorics"}
     assert {*math.vary["difficulty"]} == {"school", "high_school", "contest"}
+
+
+def test_the_task_that_shows_no_persona_differs_from_its_counterpart_in_that_alone() -> None:
+    alone, math = (load_task(TASKS / f"{name}.yaml") for name in ("math_alone", "math"))
+    assert "persona" not in alone.writing[0].instructions.lower()
+    assert (alone.vary, alone.language, alone.answering) == (math.vary, math.language, math.answering)
+    assert {*math.writing[0].checks} - {*alone.writing[0].checks} == {"no_recital"}
+
+
+def test_who_writes_for_nobody_is_asked_each_for_an_answer_of_its_own() -> None:
+    task = load_task(TASKS / "math_alone.yaml")
+    task = task.model_copy(update={"vary": {axis: {next(iter(values)): 1} for axis, values in task.vary.items()}})
+    question = Question(label="m", role=RoleSettings.model_validate({"model": "m"}), abilities=Abilities())
+    writers = [{"persona_id": digit * 64, "text": f"A nurse, {digit}.", "language": "en"} for digit in "0f"]
+    one, other = (writing_request(writer, task, question, seed=0) for writer in writers)
+    assert one["body"] == other["body"]
+    assert one["request_key"] != other["request_key"]
 
 
 @pytest.mark.parametrize("path", sorted(TASKS.glob("*.yaml")), ids=lambda path: path.stem)

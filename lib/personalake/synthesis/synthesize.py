@@ -27,6 +27,8 @@ _MODE = "zero_shot"
 _FIRST = 0
 """Number of the one example that a persona writes for a task."""
 
+_SAMPLE_DIGITS = 7
+"""Hex digits of an id that a sample's number has room for."""
 _WRITER = ("persona_id", "text", "language", "root_doc_id", "url", "source", "licence", "rank")
 
 
@@ -56,7 +58,9 @@ def writing_request(writer: Mapping[str, Any], task: Task, question: Question, s
     step, persona_id = task.writing[0], writer["persona_id"]
     variation = draw(task.vary, seed, example_id(task.task, persona_id))
     values = writing_values(writer["text"], variation, task.language_for(writer["language"]))
-    return request(question, messages(step, values), persona_id, task.prompt_id(step))
+    # Without a persona many ask the very same: each for an answer of its own, or what repeats is our own economy.
+    sample = int(persona_id[:_SAMPLE_DIGITS], 16) if task.source == "none" else 0
+    return request(question, messages(step, values), persona_id, task.prompt_id(step), sample)
 
 
 def answering_request(

@@ -83,7 +83,11 @@ class Task(_Part):
 
     task: Name = Field(description="Name of the task: that of its file.")
     description: str = Field(min_length=1, description="What it brings, in a sentence.")
-    source: Literal["hub"] = Field("hub", description="What it is written from: the personas of the hub.")
+    source: Literal["hub", "none"] = Field(
+        "hub",
+        description="What it is written from: the personas of the hub, or `none`: as many examples in the same "
+        "languages, no prompt of which shows a persona, to compare with.",
+    )
     language: str = Field(
         "persona", pattern=r"^(persona|[a-z]{2,3})$", description="Language: the persona's, or an ISO 639 code."
     )
@@ -209,7 +213,8 @@ def _sees_faults(step: Step, ids: list[str], at: int) -> Iterator[str]:
 
 def _template_faults(task: Task, step: Step) -> Iterator[str]:
     known = {*_LANGUAGE_NAMES, *(f"vary.{axis}" for axis in task.vary)}
-    known |= {f"fields.{seen}" for seen in step.sees} if step.answers else {"persona.text"}
+    shown = {"persona.text"} if task.source == "hub" else set()
+    known |= {f"fields.{seen}" for seen in step.sees} if step.answers else shown
     for key, template in (("system", step.system), ("user", step.user)):
         for group, name in placeholders(template):
             placeholder = f"{group}.{name}"
@@ -217,6 +222,8 @@ def _template_faults(task: Task, step: Step) -> Iterator[str]:
                 continue
             if group == "persona" and step.answers:
                 yield f"step `{step.id}`: `{key}` names {{{{{placeholder}}}}}; an answering step never sees the persona"
+            elif group == "persona" and not shown:
+                yield f"step `{step.id}`: `{key}` names {{{{{placeholder}}}}}, which `source: none` doesn't show"
             else:
                 earlier = group == "fields" and any(name == other.id for other in task.steps)
                 cure = f"list {name!r} under `sees`" if earlier else nearest(placeholder, known)

@@ -118,6 +118,8 @@ def _reply(question: Asked, variant: Draw, flaws: float) -> str:
     if question.json_object:
         return json.dumps({"topic": words_of(user).slots(1, 1)[0], "answer": answer_reply(user, variant)})
     persona = persona_in(user)
+    if persona is None and system.startswith("You write "):
+        persona = ""  # Who writes for nobody: the task that others are compared with.
     if persona is not None:
         return _persona_text(system, user, persona, variant, flaws)
     return _answer(system, user, variant)
