@@ -43,6 +43,13 @@ def endpoint() -> Iterator[str]:
 
 
 @pytest.fixture(scope="session")
+def flawless() -> Iterator[str]:
+    """One that writes nothing that has to be refused, for all who look at a few pages."""
+    with serving(OfflineSettings(flaws=0)) as base_url:
+        yield base_url
+
+
+@pytest.fixture(scope="session")
 def lake(spark: SparkSession, endpoint: str, tmp_path_factory: pytest.TempPathFactory) -> Lake:
     """The bundled corpus, run in one partition: what every other run is compared with. Nobody may run it again."""
     lake = Lake(spark, tmp_path_factory.mktemp("lake"), endpoint, WHOLE)

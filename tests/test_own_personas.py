@@ -160,14 +160,14 @@ def test_a_file_cannot_be_pages_and_personas_at_once(spark: SparkSession, endpoi
 
 
 def test_own_personas_join_the_hub_beside_those_of_pages_and_a_changed_file_adds_only_what_is_new(
-    spark: SparkSession, endpoint: str, tmp_path: Path
+    spark: SparkSession, flawless: str, tmp_path: Path
 ) -> None:
     own, pages = tmp_path / "own.jsonl", tmp_path / "pages.jsonl"
     lines = [json.dumps({"persona": text}) for text in (NURSE, KEEPER, NURSE)] + ["no json"]
     own.write_text("\n".join(lines) + "\n")
     pages.write_text(json.dumps({"text": PAGE}))
     settings = [f"corpus.paths=['{pages}']", f"personas.paths=['{own}']", "synthesize.tasks=[]"]
-    lake = Lake(spark, tmp_path / "lake", endpoint, settings)
+    lake = Lake(spark, tmp_path / "lake", flawless, settings)
     done = {stage["stage"]: stage for stage in lake.run().data["stages"]}
     imported = done["import"]
     assert [imported[name] for name in ("items", "accepted", "duplicates", "item_rejects")] == [4, 2, 1, 1]
