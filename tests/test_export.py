@@ -21,6 +21,7 @@ ABOUT = About(
     cost_microusd=1_234_567,
     version="0.1.0",
 )
+TURNS = ("problem", "solution")
 SHARED = Path(__file__).parents[2] / "shared" / "data"
 
 
@@ -30,8 +31,10 @@ def row(number: int, **changes: object) -> dict[str, Any]:
         "example_id": f"{number:064x}",
         "sample": 0,
         "persona": f"A beekeeper, number {number}.",
-        "fields": {"problem": f"How many bees fit into {number} \\frac{{a}}{{b}} hives?"},
-        "text": f"Count them.\n\\boxed{{{number}}}",
+        "fields": {
+            "problem": f"How many bees fit into {number} \\frac{{a}}{{b}} hives?",
+            "solution": f"Count them.\n\\boxed{{{number}}}",
+        },
         "answer": str(number),
         "model": "writer-1",
         "answer_model": "solver-1",
@@ -59,7 +62,7 @@ def front_matter(text: str) -> dict[str, Any]:
 
 
 def test_a_row_becomes_a_chat_with_its_provenance(tmp_path: Path) -> None:
-    write_chat([row(7)], tmp_path / "math", ABOUT, prompt="problem")
+    write_chat([row(7)], tmp_path / "math", ABOUT, turns=TURNS)
     assert read(tmp_path / "math") == [
         {
             "example_id": f"{7:064x}",
@@ -85,14 +88,14 @@ def test_any_order_and_any_batches_of_the_same_rows_give_the_same_bytes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     rows = [row(number, language=("en", "de", "fr")[number % 3]) for number in range(200)]
-    write_chat(rows, tmp_path / "one", ABOUT, prompt="problem", shard_rows=60)
+    write_chat(rows, tmp_path / "one", ABOUT, turns=TURNS, shard_rows=60)
     random.Random(5).shuffle(rows)
     monkeypatch.setattr(export, "_RUN_BYTES", 2_000)  # Some twenty sorted runs, merged three at a time.
     monkeypatch.setattr(export, "_FAN_IN", 3)
     schema = pa.schema([("fields", pa.map_(pa.string(), pa.string()))])
     fields = [pa.field(name, pa.infer_type([value])) for name, value in rows[0].items() if name != "fields"]
     table = pa.Table.from_pylist(rows, schema=pa.schema([*schema, *fields]))
-    write_chat(table.to_batches(max_chunksize=7), tmp_path / "two", ABOUT, prompt="problem", shard_rows=60)
+    write_chat(table.to_batches(max_chunksize=7), tmp_path / "two", ABOUT, turns=TURNS, shard_rows=60)
     one = written(tmp_path / "one")
     assert list(one) == ["README.md", *(f"train-0000{shard}-of-00004.jsonl" for shard in range(4))]
     assert one == written(tmp_path / "two")
@@ -100,30 +103,32 @@ def test_any_order_and_any_batches_of_the_same_rows_give_the_same_bytes(
 
 
 def test_rows_without_an_assistants_turn_are_left_out_and_counted(tmp_path: Path) -> None:
-    rows = [row(1), row(2, text=None), row(3, text=" \n"), row(4, fields={}), row(5, fields={"problem": ""})]
-    facts = write_chat(rows, tmp_path / "math", ABOUT, prompt="problem")
+    asked = {"problem": "How many?"}
+    lacking = [asked, {**asked, "solution": " \n"}, {}, {"problem": "", "solution": "2"}]
+    rows = [row(1), *(row(number, fields=fields) for number, fields in enumerate(lacking, 2))]
+    facts = write_chat(rows, tmp_path / "math", ABOUT, turns=TURNS)
     assert (facts.rows, facts.skipped) == (1, 4)
     assert [item["answer"] for item in read(tmp_path / "math")] == ["1"]
     assert "Left out without an assistant's turn: 4." in (tmp_path / "math/README.md").read_text()
 
 
 def test_an_export_of_no_rows_has_a_card_and_no_data_files(tmp_path: Path) -> None:
-    write_chat([], tmp_path / "math", ABOUT, prompt="problem")
+    write_chat([], tmp_path / "math", ABOUT, turns=TURNS)
     assert list(written(tmp_path / "math")) == ["README.md"]
     assert "configs" not in front_matter((tmp_path / "math/README.md").read_text())
 
 
 def test_a_new_export_replaces_the_old_one_whole(tmp_path: Path) -> None:
     folder = tmp_path / "math"
-    write_chat([row(number) for number in range(9)], folder, ABOUT, prompt="problem", shard_rows=2)
-    write_chat([row(1)], folder, ABOUT, prompt="problem")
+    write_chat([row(number) for number in range(9)], folder, ABOUT, turns=TURNS, shard_rows=2)
+    write_chat([row(1)], folder, ABOUT, turns=TURNS)
     assert list(written(folder)) == ["README.md", "train-00000-of-00001.jsonl"]
     assert [path.name for path in tmp_path.iterdir()] == ["math"]
 
 
 def test_an_export_that_fails_leaves_the_old_one_as_it_was(tmp_path: Path) -> None:
     folder = tmp_path / "math"
-    write_chat([row(1)], folder, ABOUT, prompt="problem")
+    write_chat([row(1)], folder, ABOUT, turns=TURNS)
     before = written(folder)
 
     def breaking() -> Iterator[dict[str, Any]]:
@@ -131,25 +136,25 @@ def test_an_export_that_fails_leaves_the_old_one_as_it_was(tmp_path: Path) -> No
         raise ConnectionError
 
     with pytest.raises(ConnectionError):
-        write_chat(breaking(), folder, ABOUT, prompt="problem")
+        write_chat(breaking(), folder, ABOUT, turns=TURNS)
     assert written(folder) == before
     assert [path.name for path in tmp_path.iterdir()] == ["math"]
 
 
 def test_an_export_stopped_between_its_two_renames_is_put_back_first(tmp_path: Path) -> None:
     folder = tmp_path / "math"
-    write_chat([row(1)], folder, ABOUT, prompt="problem")
+    write_chat([row(1)], folder, ABOUT, turns=TURNS)
     before = written(folder)
     folder.rename(tmp_path / ".math.old")
     with pytest.raises(InputError):
-        write_chat([row(2, licence=None)], folder, ABOUT, prompt="problem")
+        write_chat([row(2, licence=None)], folder, ABOUT, turns=TURNS)
     assert written(folder) == before
 
 
 def test_a_folder_that_holds_anything_else_is_refused_and_kept(tmp_path: Path) -> None:
     (tmp_path / "thesis.tex").write_text("years of work")
     with pytest.raises(InputError, match=r"thesis\.tex.*export\.path"):
-        write_chat([row(1)], tmp_path, ABOUT, prompt="problem")
+        write_chat([row(1)], tmp_path, ABOUT, turns=TURNS)
     assert list(written(tmp_path)) == ["thesis.tex"]
 
 
@@ -159,9 +164,9 @@ def test_a_licence_that_forbids_or_is_unknown_stops_the_export_unless_accepted(
 ) -> None:
     rows = [row(1), row(2, licence=licence)]
     with pytest.raises(InputError, match="--accept-licence"):
-        write_chat(rows, tmp_path / "math", ABOUT, prompt="problem")
+        write_chat(rows, tmp_path / "math", ABOUT, turns=TURNS)
     assert list(tmp_path.iterdir()) == []
-    write_chat(rows, tmp_path / "math", ABOUT, prompt="problem", accept_licence=True)
+    write_chat(rows, tmp_path / "math", ABOUT, turns=TURNS, accept_licence=True)
     assert len(read(tmp_path / "math")) == 2
     assert "**Exported although" in (tmp_path / "math/README.md").read_text()
 
@@ -231,7 +236,7 @@ def test_every_licence_of_the_sample_corpus_is_known() -> None:
 
 def test_the_card_says_what_where_from_and_under_which_licence(tmp_path: Path) -> None:
     rows = [row(1), row(2, licence="CC-BY-SA-3.0", language="pt"), row(3, licence="CC-BY-SA-4.0", language=None)]
-    write_chat(rows, tmp_path / "math", ABOUT, prompt="problem")
+    write_chat(rows, tmp_path / "math", ABOUT, turns=TURNS)
     text = (tmp_path / "math/README.md").read_text()
     matter = front_matter(text)
     assert matter["license"] == "cc-by-sa-4.0"
@@ -246,7 +251,7 @@ def test_the_card_says_what_where_from_and_under_which_licence(tmp_path: Path) -
 
 @pytest.mark.parametrize("model", ["offline-rules", "offline-canned"])
 def test_the_card_of_stand_in_texts_says_so_loudly(model: str, tmp_path: Path) -> None:
-    write_chat([row(1, answer_model=model)], tmp_path / "math", ABOUT, prompt="problem")
+    write_chat([row(1, answer_model=model)], tmp_path / "math", ABOUT, turns=TURNS)
     assert "> **Not to be trained on.**" in (tmp_path / "math/README.md").read_text()
 
 
@@ -270,7 +275,7 @@ def test_nothing_that_a_user_or_a_page_wrote_breaks_out_of_the_card() -> None:
 def test_an_export_loads_with_datasets_even_where_a_column_opens_with_nulls(tmp_path: Path) -> None:
     datasets = pytest.importorskip("datasets")
     rows = [row(number, answer=None if number < 5 else "5") for number in range(9)]
-    write_chat(rows, tmp_path / "math", ABOUT, prompt="problem", shard_rows=3)
+    write_chat(rows, tmp_path / "math", ABOUT, turns=TURNS, shard_rows=3)
     loaded = datasets.load_dataset(str(tmp_path / "math"), split="train", cache_dir=str(tmp_path / "cache"))
     assert loaded.column_names == list(export.COLUMNS)
     assert loaded[8]["messages"][1] == {"role": "assistant", "content": "Count them.\n\\boxed{8}"}
@@ -280,4 +285,4 @@ def test_an_export_loads_with_datasets_even_where_a_column_opens_with_nulls(tmp_
 def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(InputError, match=r"file/math: cannot be written: .*export\.path"):
-        write_chat([row(1)], tmp_path / "file" / "math", ABOUT, prompt="problem")
+        write_chat([row(1)], tmp_path / "file" / "math", ABOUT, turns=TURNS)

@@ -5,7 +5,8 @@ Read off the tables alone, by whoever wants to know: a run that asks, a plan tha
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import functools
+from collections.abc import Iterable, Sequence
 
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
@@ -22,7 +23,7 @@ from personalake.synthesis.tasks import Step, Task
 
 def stage_name(task: Task, step: Step) -> str:
     """The name of a task's step in `runs`, `rejects` and `completions`."""
-    return f"synthesize.{task.task}.{step.id}"
+    return f"synthesize.{task.task}.{task.name(step)}"
 
 
 def steps_of(inputs: Inputs) -> dict[str, tuple[Task, Step]]:
@@ -74,9 +75,7 @@ def expand_ask(parents: DataFrame, hop: int, inputs: Inputs) -> Ask:
 def asker(inputs: Inputs) -> Asker:
     """Who makes the requests of hops under these settings, and reads their replies."""
     settings = inputs.settings
-    return Asker(
-        settings.expand, settings.infer, settings.accept, inputs.domains, settings.seed, inputs.expand_prompt
-    )
+    return Asker(settings.expand, settings.infer, settings.accept, inputs.domains, settings.seed, inputs.expand_prompt)
 
 
 def refused(store: Store, stages: Iterable[str]) -> DataFrame:
@@ -86,37 +85,75 @@ def refused(store: Store, stages: Iterable[str]) -> DataFrame:
 
 
 def examples_by_state(store: Store, inputs: Inputs) -> DataFrame:
-    """Each example (task, example_id): whether it is `complete`, and the stages whose answer it `lacks`.
+    """Each example (task, example_id): whether it is `complete`, and the stages that it `lacks` and can be asked in.
 
-    An answer that was refused isn't lacking: an example of which nothing lacks, and which isn't complete, is lost.
+    A step can be asked once those that it sees are answered. An answer that was refused isn't lacking: an example of
+    which nothing lacks, and which isn't complete, is lost. Of a step that several roles answer one is enough.
     """
     steps = steps_of(inputs)
-    answering = [(task.task, step.id, name) for name, (task, step) in steps.items() if step.answers]
-    named = store.spark.createDataFrame(answering, "task string, step string, stage string")
-    answered = store.read("solutions").select("example_id", "step", F.lit(True).alias("answered")).distinct()
+    later = [
+        (task.task, step.id, step.role, name, [each.id for each in task.needs(step)])
+        for name, (task, step) in steps.items()
+        if step.answers
+    ]
+    ddl = "task string, step string, solver string, stage string, needs array<string>"
+    named = store.spark.createDataFrame(later, ddl)
+    answered = store.read("solutions").select("example_id", "step", "solver", F.lit(True).alias("answered")).distinct()
     no = refused(store, steps).select("stage", F.col("refused").alias("example_id"), F.lit(True).alias("no"))
-    lacks = F.collect_set(F.when(F.coalesce("answered", "no").isNull(), F.col("stage")))
+    open_ = F.collect_list(F.when(F.coalesce("answered", "no").isNull(), F.struct("stage", "needs")))
+    done, every = F.collect_set(F.when(F.col("answered"), F.col("step"))), F.collect_set("step")
+    askable = F.filter("open", lambda one: F.size(F.array_except(one["needs"], F.col("done"))) == 0)
     return (
         store.read("examples")
         .select("example_id", "task")
         .join(F.broadcast(named), "task")
-        .join(answered, ["example_id", "step"], "left")
+        .join(answered, ["example_id", "step", "solver"], "left")
         .join(no, ["example_id", "stage"], "left")
         .groupBy("task", "example_id")
-        .agg(F.every(F.col("answered").isNotNull()).alias("complete"), F.array_sort(lacks).alias("lacks"))
+        .agg(open_.alias("open"), done.alias("done"), every.alias("every"))
+        .withColumn("lacks", F.array_sort(F.transform(askable, lambda one: one["stage"])))
+        .withColumn("complete", (F.size("open") == 0) & (F.size("done") == F.size("every")))
+        .select("task", "example_id", "complete", "lacks")
     )
 
 
+def answers_in(store: Store, step: Step) -> DataFrame:
+    """The rows of `solutions` that *step* has brought, of whichever task."""
+    return store.read("solutions").where((F.col("step") == step.id) & (F.col("solver") == step.role))
+
+
 def examples_without(store: Store, task: Task, step: Step) -> DataFrame:
-    """The examples of *task* without an answer in *step* that nobody has refused."""
-    answered = store.read("solutions").where(F.col("step") == step.id).select("example_id")
+    """The examples of *task* that *step* can be asked of, and lacks an answer to that nobody has refused."""
+    answered = answers_in(store, step).select("example_id")
     no = refused(store, [stage_name(task, step)]).select(F.col("refused").alias("example_id"))
     examples = store.read("examples").where(F.col("task") == task.task)
-    return examples.join(answered.unionByName(no), "example_id", "left_anti")
+    return seen_by(store, task, step, examples.join(answered.unionByName(no), "example_id", "left_anti"))
+
+
+def seen_by(store: Store, task: Task, step: Step, examples: DataFrame) -> DataFrame:
+    """*examples* with all the `fields` that *step* may name, and the `persona`; without those that lack one of them."""
+    examples = with_answers(store, task.needs(step), examples)
+    if step.persona:
+        texts = store.read("hub").select("persona_id", F.col("text").alias("persona"))
+        return examples.join(texts, "persona_id")
+    return examples.withColumn("persona", F.lit(None).cast("string"))
+
+
+def with_answers(store: Store, steps: Sequence[Step], examples: DataFrame) -> DataFrame:
+    """*examples* whose `fields` have those of their first answers in *steps*, too; without those that lack one."""
+    if not steps:
+        return examples
+    told = functools.reduce(DataFrame.unionByName, (answers_in(store, step) for step in steps)).where("sample = 0")
+    fields = F.coalesce("fields", F.create_map("step", "text"))
+    each = told.select("example_id", F.map_entries(fields).alias("entries"))
+    brought = F.map_from_entries(F.flatten(F.collect_list("entries"))).alias("brought")
+    whole = each.groupBy("example_id").agg(brought, F.count("*").alias("answers"))
+    found = examples.join(whole.where(F.col("answers") == len(steps)), "example_id")
+    return found.withColumn("fields", F.map_concat("fields", "brought")).drop("brought", "answers")
 
 
 def next_writers(store: Store, task: Task, seed: int, most: int) -> DataFrame:
     """The *most* personas of lowest rank who weren't asked to write for *task* yet."""
     tried = store.read("examples").where(F.col("task") == task.task).select("persona_id")
-    no = refused(store, [stage_name(task, task.writing[0])]).select(F.col("refused").alias("persona_id"))
+    no = refused(store, [stage_name(task, task.first)]).select(F.col("refused").alias("persona_id"))
     return synthesis.candidates(store.read("hub"), tried.unionByName(no), task, seed, most)

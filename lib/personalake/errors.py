@@ -45,6 +45,12 @@ class StopRunError(PersonalakeError):
     exit_code = 2
 
 
+class NoSandboxError(PersonalakeError):
+    """There is no sandbox to run a program in, so it wasn't run; exit code 2."""
+
+    exit_code = 2
+
+
 class DeferredError(PersonalakeError):
     """The rest has to wait (endpoint, quota, budget); what is done is kept, the next run goes on; exit code 3."""
 

@@ -11,7 +11,7 @@ import json
 import re
 import shutil
 from collections import Counter
-from collections.abc import Generator, Iterable, Iterator, Mapping
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
 from enum import IntEnum
@@ -31,6 +31,7 @@ COLUMNS = (
 )  # fmt: skip
 """Columns of an exported row, in order; ``example_id`` first, so that sorting the lines sorts the rows."""
 
+_ROLES = ("user", "assistant")
 _TURNS = {"list": [{"name": "role", "dtype": "string"}, {"name": "content", "dtype": "string"}]}
 _TYPES: dict[str, dict[str, Any]] = {"sample": {"dtype": "int64"}, "messages": _TURNS}
 _FEATURES = [{"name": name, **_TYPES.get(name, {"dtype": "string"})} for name in COLUMNS]
@@ -170,15 +171,15 @@ def write_chat(
     folder: Path,
     about: About,
     *,
-    prompt: str,
+    turns: Sequence[str],
     accept_licence: bool = False,
     shard_rows: int = SHARD_ROWS,
 ) -> Facts:
     """Write answered examples as chat JSONL with a card into *folder*, replacing an export that is there.
 
-    A row has ``task, example_id, sample, persona, fields (map), text (the answer), answer (final answer), model,
-    answer_model, language, licence, source, url``; *prompt* is the field that is the user's turn. Rows without that or
-    without a text are skipped. The same rows give the same bytes in whatever order they come. The folder appears whole
+    A row has ``task, example_id, sample, persona, fields (map), answer (final answer), model, answer_model, language,
+    licence, source, url``; *turns* are the fields that a user and an assistant say in turn. Rows that lack one are
+    skipped. The same rows give the same bytes in whatever order they come. The folder appears whole
     or not at all.
 
     Raises :class:`InputError` for licences that aren't accepted, and for a folder that holds anything but an export.
@@ -197,7 +198,7 @@ def write_chat(
         ) from error
     try:
         facts = Facts(about)
-        runs = _sorted_runs(_lines(rows, prompt, facts), draft / "runs")
+        runs = _sorted_runs(_lines(rows, turns, facts), draft / "runs")
         strictest(facts.licences).require(accept_licence, str(folder))
         facts.shards = -(-facts.rows // shard_rows)
         with closing(_merged(runs, draft / "runs")) as lines:
@@ -226,23 +227,26 @@ def _refuse_foreign(folder: Path) -> None:
         )
 
 
-def _lines(rows: Iterable[pa.RecordBatch] | Iterable[Mapping[str, Any]], prompt: str, facts: Facts) -> Iterator[bytes]:
-    """Yield the JSON line of each row that has both turns, and count it in *facts*."""
+def _lines(
+    rows: Iterable[pa.RecordBatch] | Iterable[Mapping[str, Any]], turns: Sequence[str], facts: Facts
+) -> Iterator[bytes]:
+    """Yield the JSON line of each row that has all turns, and count it in *facts*."""
     for item in rows:
         for row in item.to_pylist() if isinstance(item, pa.RecordBatch) else [item]:
-            asked, answered = dict(row["fields"] or {}).get(prompt), row["text"]
-            if not (asked and asked.strip() and answered and answered.strip()):
+            fields = dict(row["fields"] or {})
+            said = [fields.get(turn) or "" for turn in turns]
+            if not all(map(str.strip, said)):
                 facts.skipped += 1
                 continue
             facts.rows += 1
             facts.licences[row["licence"]] += 1
             facts.models.update({model for model in (row["model"], row.get("answer_model")) if model})
             facts.languages.update([row["language"]] if row["language"] else [])
-            yield json.dumps(_chat(row, asked, answered), ensure_ascii=False, separators=(",", ":")).encode() + b"\n"
+            yield json.dumps(_chat(row, said), ensure_ascii=False, separators=(",", ":")).encode() + b"\n"
 
 
-def _chat(row: Mapping[str, Any], asked: str, answered: str) -> dict[str, Any]:
-    turns = [{"role": "user", "content": asked}, {"role": "assistant", "content": answered}]
+def _chat(row: Mapping[str, Any], said: Sequence[str]) -> dict[str, Any]:
+    turns = [{"role": _ROLES[n % 2], "content": text} for n, text in enumerate(said)]
     given = {**row, "messages": turns, "sample": row.get("sample", 0), "source_url": row["url"]}
     return {name: given.get(name) for name in COLUMNS}
 
@@ -306,7 +310,7 @@ def card(facts: Facts) -> str:
         "Personas were inferred from web pages and deduplicated. Each wrote a prompt; a model that never saw the\n"
         f"persona answered it. Made with personalake {_text(about.version)}; the requests of this task cost "
         f"US$ {about.cost_microusd / 1e6:,.2f}.",
-        "`messages` is one user's turn and one assistant's turn. `persona` is who wrote the prompt; `answer` is the\n"
+        "`messages` are a user's and an assistant's turns. `persona` is who wrote the prompt; `answer` is the\n"
         "final answer where the task has one. Nobody has checked that the answers are right.",
         _table(("model", "rows it had a part in"), _ranked(facts.models)),
         _table(("prompt", "version"), sorted(about.prompts.items())),

@@ -19,7 +19,7 @@ from personalake.personas import acceptance, expand, infer, judge
 from personalake.personas.shape import OTHER
 from personalake.prompts import Prompt
 from personalake.settings import Settings
-from personalake.synthesis.tasks import Task, load_task
+from personalake.synthesis.tasks import Step, Task, load_task
 
 STAGES = ("ingest", "infer", "dedup", "expand", "synthesize", "export", "report")
 """The stages in their order."""
@@ -51,6 +51,10 @@ class Inputs:
             response_schema=schema,
             extra_body=llm.extra_body,
         )
+
+    def question_of(self, step: Step) -> Question:
+        """What is asked in a *step* of a task."""
+        return self.question(step.role, step.id if step.json_schema else "", step.json_schema)
 
 
 def read_inputs(settings: Settings, folder: Path, stages: tuple[str, ...] = STAGES) -> Inputs:

@@ -109,7 +109,7 @@ def _opened(
     run.say = say
     run.completer.tell(say)
     run.completer.progress = progress
-    run.writing_stages = frozenset(stage_name(task, step) for task, _ in inputs.tasks for step in task.writing)
+    run.writing_stages = frozenset(stage_name(task, task.first) for task, _ in inputs.tasks)
     return run
 
 

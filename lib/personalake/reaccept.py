@@ -19,7 +19,7 @@ from pyspark.sql import functions as F
 from personalake import amend
 from personalake.accept import ACCEPTED, ITEM_REJECT, NONE_FOUND, REJECTED
 from personalake.amend import Change, Prepared
-from personalake.asking import expand_ask, infer_ask, stage_name, steps_of
+from personalake.asking import answers_in, expand_ask, infer_ask, seen_by, stage_name, steps_of
 from personalake.errors import InputError
 from personalake.growth import judged_pages, judged_parents
 from personalake.inputs import Inputs
@@ -172,24 +172,24 @@ def _step(run: Run, inputs: Inputs, task: Task, step: Step) -> _Stage:
     refused = store.read("rejects").where(F.col("stage") == name)
     tried, question = (
         refused.select(F.substring_index("input_key", "#", 1).alias("origin_id")),
-        inputs.question(step.role),
+        inputs.question_of(step),
     )
     examples = store.read("examples").where(F.col("task") == task.task)
     if step.answers:
-        rows = store.read("solutions").where(F.col("step") == step.id)
+        rows = answers_in(store, step)
         rows = rows.join(examples.select("example_id"), "example_id", "left_semi").withColumn(
             "ordinal", F.col("sample")
         )
-        ids, check = ("example_id AS origin_id", "example_id AS subject_id"), f"{CHECK}.{step.id}"
+        ids, check = ("example_id AS origin_id", "example_id AS subject_id"), f"{CHECK}.{task.name(step)}"
         origins = tried.unionByName(rows.selectExpr(ids[0])).withColumnRenamed("origin_id", "example_id")
-        writers, about = None, examples.join(origins, "example_id", "left_semi")
-        requests = synthesis.answering_requests(about, task, step, question)
+        writers, about = None, seen_by(store, task, step, examples.join(origins, "example_id", "left_semi"))
+        requests = synthesis.later_requests(about, task, step, question)
     else:
         rows, check = examples.withColumn("sample", F.lit(0)), CHECK
         ids = ("persona_id AS origin_id", "example_id AS subject_id")
         origins = tried.unionByName(rows.selectExpr(ids[0])).withColumnRenamed("origin_id", "persona_id")
         writers = synthesis.ranked(store.read("hub").join(origins, "persona_id", "left_semi"), task, seed)
-        requests = synthesis.writing_requests(writers, task, question, seed)
+        requests = synthesis.first_requests(writers, task, question, seed)
     asked, answers = _answers(run, requests, name)
     outcomes = judged_step(answers, task, step, writers, seed)
     mine = rows.selectExpr(f"'{name}' AS stage", "request_key", *ids, "ordinal", f"'{check}' AS check", "sample")

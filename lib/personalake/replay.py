@@ -146,7 +146,7 @@ def _within_targets(run: Run, inputs: Inputs, rows: DataFrame) -> DataFrame:
     held = {row["task"]: row["held"] for row in reopened.agg(F.count_distinct("origin_id").alias("held")).collect()}
     missing, chosen = Rounds(run, inputs).missing(), []
     for task, _ in inputs.tasks:
-        stage = stage_name(task, task.writing[0])
+        stage = stage_name(task, task.first)
         writers = again.where(F.col("stage") == stage).withColumnRenamed("origin_id", "persona_id")
         ranked = synthesis.ranked(run.store.read("hub").join(writers, "persona_id"), task, inputs.settings.seed)
         room = max(0, missing[task.task] - held.get(task.task, 0))
@@ -154,23 +154,22 @@ def _within_targets(run: Run, inputs: Inputs, rows: DataFrame) -> DataFrame:
     if not chosen:
         return rows
     asked = functools.reduce(DataFrame.unionByName, chosen).withColumn("asked", F.lit(True))
-    writing = [stage_name(task, task.writing[0]) for task, _ in inputs.tasks]
+    writing = [stage_name(task, task.first) for task, _ in inputs.tasks]
     beyond = F.col("why").isNull() & F.col("stage").isin(writing) & F.col("asked").isNull()
     why = F.when(beyond, "target_met").otherwise(F.col("why"))
     return rows.join(asked, _WHERE, "left").withColumn("why", why).drop("asked")
 
 
 def _steps(run: Run, inputs: Inputs) -> DataFrame:
-    steps = [(t.task, s.id, s.answers, stage_name(t, s)) for t, _ in inputs.tasks for s in t.steps]
-    return F.broadcast(
-        run.store.spark.createDataFrame(steps, "task string, step string, answers boolean, stage string")
-    )
+    steps = [(t.task, s.id, s.role, s.answers, stage_name(t, s)) for t, _ in inputs.tasks for s in t.steps]
+    ddl = "task string, step string, solver string, answers boolean, stage string"
+    return F.broadcast(run.store.spark.createDataFrame(steps, ddl))
 
 
 def _accepted(run: Run, inputs: Inputs) -> DataFrame:
     """What was accepted, by stage, origin and request."""
     store, named = run.store, _steps(run, inputs)
-    examples, writing = store.read("examples"), named.where("NOT answers").drop("step")
+    examples, writing = store.read("examples"), named.where("NOT answers").drop("step", "solver")
     columns = ("stage", "origin_id", "request_key")
     parts = (
         store.read("personas").selectExpr("'infer' AS stage", "doc_id AS origin_id", "request_key"),
@@ -178,7 +177,7 @@ def _accepted(run: Run, inputs: Inputs) -> DataFrame:
         examples.join(writing, "task").withColumnRenamed("persona_id", "origin_id").select(*columns),
         store.read("solutions")
         .join(examples.select("example_id", "task"), "example_id")
-        .join(named, ["task", "step"])
+        .join(named, ["task", "step", "solver"])
         .withColumnRenamed("example_id", "origin_id")
         .select(*columns),
     )

@@ -100,7 +100,8 @@ class Rounds:
         store = self._run.store
         if not step.answers:
             return store.read("examples", after_seq=since).where(F.col("task") == task.task)
-        solutions = store.read("solutions", after_seq=since).where(F.col("step") == step.id)
+        solutions = store.read("solutions", after_seq=since)
+        solutions = solutions.where((F.col("step") == step.id) & (F.col("solver") == step.role))
         examples = store.read("examples").where(F.col("task") == task.task)
         return solutions.join(examples.select("example_id"), "example_id", "left_semi")
 
@@ -109,22 +110,22 @@ class Rounds:
         asks = []
         for stage in sorted(self._open):
             task, step = self._steps[stage]
-            question = self._inputs.question(step.role)
+            question = self._inputs.question_of(step)
             lacking = asking.examples_without(self._run.store, task, step)
-            asks.append(Ask(stage, synthesis.answering_requests(lacking, task, step, question), question))
+            asks.append(Ask(stage, synthesis.later_requests(lacking, task, step, question), question))
         writers = self._writers()
         found = [] if writers is None else writers.select("task").distinct().collect()
         for name in sorted(row["task"] for row in found):
             stage, task, step = self._writing(name)
-            question = self._inputs.question(step.role)
+            question = self._inputs.question_of(step)
             own, seed = cast("DataFrame", writers).where(F.col("task") == name), self._inputs.settings.seed
-            asks.append(Ask(stage, synthesis.writing_requests(own, task, question, seed), question))
+            asks.append(Ask(stage, synthesis.first_requests(own, task, question, seed), question))
         return asks, writers
 
     def _writing(self, name: str) -> tuple[str, Task, Step]:
         """The stage in which the task of this *name* is written, the task and the step."""
         task = next(task for task, _ in self._inputs.tasks if task.task == name)
-        return stage_name(task, task.writing[0]), task, task.writing[0]
+        return stage_name(task, task.first), task, task.first
 
     def _look(self) -> None:
         """See in the tables how many examples are complete or may yet be, and which stages they lack."""
@@ -169,22 +170,25 @@ class Rounds:
         self._take_stock({stage: _more(before[stage], record.counts) for stage, record in records.items()})
 
     def _take_stock(self, came: Mapping[str, Mapping[str, int]]) -> None:
-        """Follow a round's counts; where an answer was refused, only the tables say which examples it ends."""
-        if any(self._steps[s][1].answers and n["rejected"] + n["item_rejects"] for s, n in came.items()):
-            return self._look()
+        """Follow a round's counts; only the tables say which examples a refusal ends, or which steps are open then."""
+        for stage, counts in came.items():
+            task, step = self._steps[stage]
+            opens = any(step in task.needs(each) for each in task.later)
+            if step.answers and (opens or counts["rejected"] + counts["item_rejects"]):
+                return self._look()
         self._open -= set(came)
         for stage, counts in came.items():
             task, step = self._steps[stage]
             if not step.answers and counts["accepted"]:
                 self._held[task.task] += counts["accepted"]
-                self._open.update(stage_name(task, answering) for answering in task.answering)
+                self._open.update(stage_name(task, each) for each in task.later if not task.needs(each))
         return None
 
 
 def judged_step(answers: DataFrame, task: Task, step: Step, writers: DataFrame | None, seed: int) -> DataFrame:
     """What became of each request of a step by its answer: outcome rows with their stage.
 
-    *writers* are the personas who were asked, as `synthesize.ranked` gives them; null for an answering step.
+    *writers* are the personas who were asked, as `synthesize.ranked` gives them; null for a later step.
     """
     if writers is None:
         found = synthesis.accept_solutions(answers, step)

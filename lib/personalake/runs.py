@@ -327,7 +327,7 @@ class Run:
     def remember_prompts(self, prompts: Iterable[tuple[str, str, str, str | None]]) -> None:
         """Land those prompt versions (id, name, template, schema) that the store doesn't know yet."""
         known = {row[0] for row in self.store.read("prompts").select("prompt_id").collect()}
-        new = [(*prompt, None) for prompt in prompts if prompt[0] not in known]
+        new = [(*prompt, None) for prompt in {each[0]: each for each in prompts}.values() if prompt[0] not in known]
         if new:
             schema = "prompt_id string, name string, template string, response_schema string, shots string"
             self.store.append("prompts", self.store.spark.createDataFrame(new, schema), self.seq)

@@ -583,6 +583,37 @@ class SynthesizeSettings(_Group):
         return self
 
 
+class SandboxSettings(_Group):
+    """Where programs that a model wrote are run, and how much each may take."""
+
+    command: list[str] | None = Field(
+        None,
+        min_length=1,
+        description="What starts Python in a sandbox of your own, up to and with the interpreter, such as `[docker, "
+        "run, -i, --rm, --network=none, --pids-limit=8, --user=65534, python:3.12-slim, python]`; arguments follow. "
+        "Null: bubblewrap (`bwrap` on the PATH). What lets a program out is refused.",
+    )
+    seconds: int = Field(
+        5, ge=1, description="Most CPU time of a program; by the clock it is ended after three times as long."
+    )
+    memory_mb: int = Field(
+        512, ge=64, description="Most address space of each of its processes, the interpreter's own part too."
+    )
+    processes: int = Field(
+        1,
+        ge=1,
+        description="Most processes and threads. 1: it starts none. In bubblewrap, more needs Linux 5.14 or later and "
+        "another user than root; a sandbox of your own may allow a few more.",
+    )
+    output_kb: int = Field(64, ge=1, description="Most that it may print, standard output and errors together.")
+    files_mb: int = Field(
+        16,
+        ge=0,
+        description="Most that it may write, all below its `/tmp`; 0: nothing (with bubblewrap before 0.7, the only "
+        "choice). The kernel's own 1 KB for each file isn't counted.",
+    )
+
+
 class ExportSettings(_Group):
     """Files to train on."""
 

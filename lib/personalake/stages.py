@@ -12,7 +12,7 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from personalake import __version__, growth, own_personas
-from personalake.asking import stage_name
+from personalake.asking import answers_in, stage_name, with_answers
 from personalake.compare import compare_pages
 from personalake.corpus import ingest as corpus
 from personalake.corpus.files import DELTA
@@ -123,7 +123,7 @@ def _rows(run: Run, inputs: Inputs, stage: str, table: Table, reading: Reading) 
 def synthesize(run: Run, inputs: Inputs) -> None:
     """Let the personas write each task's examples until its target is met, or nobody is left to ask."""
     run.remember_prompts(
-        (task.prompt_id(step), task.prompt_name(step), task.template(step), None)
+        (task.prompt_id(step), task.prompt_name(step), task.template(step), task.schema_text(step))
         for task, _ in inputs.tasks
         for step in task.steps
     )
@@ -155,7 +155,7 @@ def export(run: Run, inputs: Inputs) -> None:
         )
         iterator = (row.asDict(recursive=True) for row in rows.toLocalIterator())
         facts = write_chat(
-            iterator, folder, about, prompt=task.export.sft[0], accept_licence=settings.export.accept_licence
+            iterator, folder, about, turns=task.export.sft, accept_licence=settings.export.accept_licence
         )
         record.add(items=facts.rows + facts.skipped, accepted=facts.rows, item_rejects=facts.skipped)
         record.message = str(folder)
@@ -164,16 +164,21 @@ def export(run: Run, inputs: Inputs) -> None:
 
 
 def _chosen(run: Run, task: Task, target: int) -> DataFrame:
-    """The examples that count towards the target, lowest ranks first, with the answer that is exported."""
-    store, answer = run.store, task.step(task.export.sft[1])
-    examples, solutions, hub = store.read("examples"), store.read("solutions"), store.read("hub")
-    answered = solutions.where((solutions["step"] == answer.id) & (solutions["sample"] == 0)).selectExpr(
-        "example_id", "text", "answer", "model AS answer_model", "sample"
+    """The examples that count towards the target, lowest ranks first, with the fields that are exported."""
+    store, bringing = run.store, [task.bringing(field) for field in task.export.sft]
+    examples, hub = store.read("examples"), store.read("hub")
+    later = [step for step in dict.fromkeys(step.id for step in bringing) if step != task.first.id]
+    told = with_answers(
+        store,
+        [next(step for step in task.later if step.id == name) for name in later],
+        examples.where(examples["task"] == task.task),
     )
-    chosen = examples.where(examples["task"] == task.task).join(answered, "example_id").orderBy("rank").limit(target)
+    answered = answers_in(store, bringing[-1]).where("sample = 0")
+    answers = answered.selectExpr("example_id", "answer", "model AS answer_model", "sample")
+    chosen = told.join(answers, "example_id").orderBy("rank").limit(target)
     persona = hub.selectExpr("persona_id", "text AS persona")
     columns = (
-        "task", "example_id", "sample", "persona", "fields", "text", "answer", "model", "answer_model", "language",
+        "task", "example_id", "sample", "persona", "fields", "answer", "model", "answer_model", "language",
         "licence", "source", "url",
     )  # fmt: skip
     return chosen.join(persona, "persona_id", "left").select(*columns)

@@ -39,9 +39,7 @@ from personalake.llm.wave_plan import Plan
 from personalake.personas.fields import PersonaFields
 from personalake.settings import PersonasSettings
 from personalake.store_files import completions_of, paid_microusd
-from personalake.synthesis import checks
-from personalake.synthesis.extract import reply_text
-from personalake.synthesis.synthesize import answering_request, context, read_example, read_solution, writing_request
+from personalake.synthesis.synthesize import first_request, later_request, read_example, read_solution, verdicts
 from personalake.synthesis.tasks import Step, Task
 from personalake.work import Folder, absolute
 
@@ -122,27 +120,34 @@ def try_task(inputs: Inputs, task: Task, writers: Sequence[Mapping[str, Any]]) -
             # A run shares out what it found unspent; without a budget, a trial may work beside it.
             stack.enter_context(Lease(Folder(absolute(settings.store.work_path)), "personalake try"))
         asker = _Asker(inputs, stack)
-        first = task.writing[0]
-        question = inputs.question(first.role)
+        question = inputs.question_of(task.first)
         turns = [
-            _turn(number, first, question, writing_request(writer, task, question, settings.seed))
+            _turn(number, task.first, question, first_request(writer, task, question, settings.seed))
             for number, writer in enumerate(writers)
         ]
         asker.ask(turns, question)
         for turn in turns:
             about = {**writers[turn.persona], **_whole(turn)}
             _judge(turn, about, functools.partial(read_example, task=task, seed=settings.seed))
-        written = [turn for turn in turns if turn.row is not None]
-        for step in task.answering:
-            question = inputs.question(step.role)
+        examples = {turn.persona: dict(turn.row) for turn in turns if turn.row is not None}
+        for step in task.later:
+            question, needed = inputs.question_of(step), {each.id for each in task.needs(step)}
+            whole = {turn.persona: set[str]() for turn in turns}
+            for turn in turns:
+                whole[turn.persona] |= {turn.step.id} if turn.row is not None else set()
+            asked = [number for number in examples if needed <= whole[number]]
             answers = [
-                _turn(turn.persona, step, question, answering_request(turn.row or {}, task, step, question, sample))
-                for turn in written
+                _turn(number, step, question, later_request(example, task, step, question, sample))
+                for number in asked
+                for example in ({**examples[number], "persona": writers[number]["text"]},)
                 for sample in range(step.samples)
             ]
             asker.ask(answers, question)
             for turn in answers:
                 _judge(turn, _whole(turn), functools.partial(read_solution, step=step))
+                if turn.row is not None:
+                    brought = turn.row["fields"] or [(step.id, turn.row["text"])]
+                    examples[turn.persona]["fields"] = [*examples[turn.persona]["fields"], *brought]
             turns += answers
     return Trial(task, [w["text"] for w in writers], sorted(turns, key=lambda turn: turn.persona), asker.deferred)
 
@@ -161,8 +166,7 @@ def _judge(turn: Turn, about: Mapping[str, Any], read: Callable[[Mapping[str, An
     """Give a turn its verdicts, and its row where it was accepted."""
     if turn.completion is None or turn.completion["error"] is not None:
         return
-    text = reply_text(str(turn.completion["reply"]))
-    turn.verdicts = list(checks.verdicts(turn.step.checks, text, context(about, turn.step)))
+    turn.verdicts = list(verdicts(about, turn.step))
     turn.row = next((item for _, item in read(about).items if isinstance(item, dict)), None)
 
 

@@ -27,7 +27,7 @@ from personalake.personas.shape import RELATIONS
 from personalake.prompts.render import inert
 from personalake.schemas import PERSONAS
 from personalake.settings import AcceptSettings, ExpandSettings, InferSettings, PersonasSettings, RoleSettings
-from personalake.synthesis.synthesize import writing_request
+from personalake.synthesis.synthesize import first_request
 from personalake.synthesis.tasks import Task, load_task
 from tests.injections import DATA, Injection, harmless, injections
 from tests.lake import Lake
@@ -240,7 +240,7 @@ def test_a_persona_that_gives_orders_stays_in_its_fence_when_others_are_asked_fo
 def test_a_persona_that_gives_orders_stays_in_its_tag_when_it_is_to_write(text: str, task: Task) -> None:
     row = PersonaFields(PersonasSettings.model_validate({})).row({"persona": text, "language": "en"}, "mine.jsonl")
     bodies = [
-        json.loads(writing_request({**_parent(each), "persona_id": "p"}, task, QUESTION, 0)["body"])
+        json.loads(first_request({**_parent(each), "persona_id": "p"}, task, QUESTION, 0)["body"])
         for each in (row["text"], "A nurse.")
     ]
     assert [[message["role"] for message in body["messages"]] for body in bodies] == [["system", "user"]] * 2

@@ -8,13 +8,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from personalake.prompts.render import (
-    answering_values,
     draw,
     language_name,
     messages,
     placeholders,
     render,
-    writing_values,
+    step_values,
 )
 from personalake.synthesis.tasks import Task, load_task
 
@@ -33,8 +32,8 @@ def instruction() -> Task:
 
 
 def test_the_writing_step_of_math_renders_to_these_bytes(math: Task) -> None:
-    values = writing_values(PERSONA, {"difficulty": "high_school", "topic": "rates"}, "de")
-    system, user = messages(math.step("problem"), values)
+    values = step_values({"difficulty": "high_school", "topic": "rates"}, "de", persona=PERSONA)
+    system, user = messages(math.bringing("problem"), values)
     assert system["role"] == "system"
     assert system["content"].startswith("You write one original math problem that comes out of a person's world.\n\n")
     assert system["content"].endswith("no title, no introduction, no hint, no solution, no answer.")
@@ -47,15 +46,15 @@ def test_the_writing_step_of_math_renders_to_these_bytes(math: Task) -> None:
 
 def test_the_answering_step_of_math_sees_the_problem_alone(math: Task) -> None:
     problem = "How many bears are $\\frac{{3}}{{4}}$ of 8 bears, {{persona.text}}?"
-    system, user = messages(math.step("solution"), answering_values({"problem": problem}, {}, "en"))
+    system, user = messages(math.bringing("solution"), step_values({}, "en", fields={"problem": problem}))
     assert system["content"].startswith("You solve math problems carefully and show your work.\n\n")
     assert "\\boxed{}:" in system["content"]
     assert user == {"role": "user", "content": problem}
 
 
 def test_the_writing_step_of_instruction_renders_to_these_bytes(instruction: Task) -> None:
-    values = writing_values(PERSONA, {"kind": "plan", "detail": "short"}, None)
-    system, user = messages(instruction.step("request"), values)
+    values = step_values({"kind": "plan", "detail": "short"}, None, persona=PERSONA)
+    system, user = messages(instruction.bringing("request"), values)
     assert system["content"].startswith("You write the message that a person sends to an AI assistant.\n\n")
     assert user == {
         "role": "user",
@@ -65,7 +64,9 @@ def test_the_writing_step_of_instruction_renders_to_these_bytes(instruction: Tas
 
 
 def test_the_answering_step_of_instruction_sees_the_request_alone(instruction: Task) -> None:
-    system, user = messages(instruction.step("reply"), answering_values({"request": "Fence plan, please."}, {}, "en"))
+    system, user = messages(
+        instruction.bringing("reply"), step_values({}, "en", fields={"request": "Fence plan, please."})
+    )
     assert system["content"].startswith("You are a knowledgeable and careful assistant.\n\n")
     assert user == {"role": "user", "content": "Fence plan, please."}
 

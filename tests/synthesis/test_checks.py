@@ -105,7 +105,7 @@ def test_a_recital_is_a_long_run_or_a_short_persona_whole(persona: str, text: st
 
 @pytest.mark.parametrize(("task", "step"), [("math", "problem"), ("math", "solution"), ("instruction", "request")])
 def test_a_run_of_the_instructions_is_caught_wherever_it_starts(task: str, step: str) -> None:
-    asked = load_task(TASKS / f"{task}.yaml").step(step)
+    asked = load_task(TASKS / f"{task}.yaml").bringing(step)
     words = asked.system.split()
     for start in range(0, len(words) - 15):
         text = f"Note: {' '.join(words[start : start + 15])}. How many ropes are left?"
@@ -116,11 +116,11 @@ def test_good_texts_pass_every_check_of_the_shipped_tasks() -> None:
     math, instruction = (load_task(TASKS / f"{name}.yaml") for name in ("math", "instruction"))
     request = "My brass barometer reads 12 hPa too low since I cleaned it. How do I set it right without a workshop?"
     replies = [
-        (math.step("problem"), GOOD),
-        (math.step("problem"), LONGER_GOOD),
-        (math.step("solution"), "Each turn takes $1.5 + 0.3 = 1.8$ metres, so $36 / 1.8 = 20$.\n\n\\boxed{20}"),
-        (instruction.step("request"), request),
-        (instruction.step("reply"), "Turn the screw at the back by a quarter, then compare with a station nearby."),
+        (math.bringing("problem"), GOOD),
+        (math.bringing("problem"), LONGER_GOOD),
+        (math.bringing("solution"), "Each turn takes $1.5 + 0.3 = 1.8$ metres, so $36 / 1.8 = 20$.\n\n\\boxed{20}"),
+        (instruction.bringing("request"), request),
+        (instruction.bringing("reply"), "Turn the screw at the back by a quarter, then compare with a station nearby."),
     ]
     for step, text in replies:
         assert run(step.checks, text, Context(PERSONA, step.instructions)) is None

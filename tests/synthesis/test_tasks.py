@@ -14,7 +14,7 @@ from pydantic import ValidationError
 from personalake.errors import InputError, SettingsError
 from personalake.llm.models import Abilities, Question
 from personalake.settings import RoleSettings
-from personalake.synthesis.synthesize import writing_request
+from personalake.synthesis.synthesize import first_request
 from personalake.synthesis.tasks import Task, load_task
 
 TASKS = Path(__file__).parents[2] / "conf" / "tasks"
@@ -56,17 +56,23 @@ def test_a_task_file_is_read_whole(tmp_path: Path) -> None:
     task = load_task(saved(tmp_path, RAW))
     assert (task.task, task.source, task.language) == ("riddle", "hub", "persona")
     assert task.vary == {"tone": {"dry": 1, "warm": 2}}
-    assert [step.id for step in task.writing] == ["riddle"]
-    assert [step.id for step in task.answering] == ["answer"]
-    assert task.step("riddle").checks == ["length: 10..500", "no_leak"]
-    assert task.step("answer").extract is not None
-    assert (task.step("answer").samples, task.step("answer").reply) == (2, "text")
+    assert task.first.id == "riddle"
+    assert [step.id for step in task.later] == ["answer"]
+    assert task.bringing("riddle").checks == ["length: 10..500", "no_leak"]
+    assert task.bringing("answer").extract is not None
+    assert (task.bringing("answer").samples, task.bringing("answer").reply) == (2, "text")
     assert task.export.sft == ["riddle", "answer"]
 
 
 def test_a_task_cannot_be_changed_once_read(tmp_path: Path) -> None:
     with pytest.raises(ValidationError, match="frozen"):
         load_task(saved(tmp_path, RAW)).task = "other"
+
+
+def _closed(**properties: Any) -> dict[str, Any]:
+    return {
+        "type": "object", "properties": properties, "required": list(properties), "additionalProperties": False,
+    }  # fmt: skip
 
 
 Change = Callable[[dict[str, Any]], object]
@@ -90,12 +96,43 @@ Change = Callable[[dict[str, Any]], object]
         (lambda t: t["vary"]["tone"].update(dry=True), "`vary.tone.dry`: input should be a valid integer"),
         (lambda t: t["vary"].update(tone={}), "`vary.tone`: no values"),
         (lambda t: t["vary"].update(mood={"a": 1}), "`vary.mood`: drawn, but no step names {{vary.mood}}"),
-        (lambda t: t["steps"][0].update(reply="json"), "`steps[0].reply`: input should be 'text'"),
+        (lambda t: t["steps"][0].update(reply="yaml"), "`steps[0].reply`: input should be 'text', 'tagged' or 'json'"),
+        (lambda t: t["steps"][0].update(reply="json"), "step `riddle`: `reply: json` needs `schema`"),
+        (lambda t: t["steps"][0].update(reply="tagged"), "step `riddle`: `reply: tagged` needs `tags`"),
+        (lambda t: t["steps"][0].update(tags=["a"]), "step `riddle`: `tags` belongs to `reply: tagged`"),
+        (lambda t: t["steps"][0].update(reply="tagged", tags=["a", "a"]), "step `riddle`: a tag stands twice"),
+        (lambda t: t["steps"][0].update(reply="json", schema={"type": "array"}), "`schema`: an object is expected"),
+        (
+            lambda t: t["steps"][0].update(reply="json", schema={"type": "object", "properties": {"a": {}}}),
+            "`schema`: `additionalProperties: false` is missing",
+        ),
+        (
+            lambda t: t["steps"][0].update(reply="json", schema=_closed(a={"type": "string"}) | {"required": []}),
+            "`schema`: `required` lacks 'a'; let it be null where it may be absent",
+        ),
+        (
+            lambda t: t["steps"][0].update(
+                reply="json", schema=_closed(a={"type": "array", "items": {"type": "object"}})
+            ),
+            "`schema`.a[]: an object needs `properties`",
+        ),
+        (lambda t: t["steps"][0].update(persona=True), "`persona` belongs to a later step"),
+        (
+            lambda t: t["steps"][1].update(reply="tagged", tags=["riddle"]),
+            "step `answer`: the field `riddle` is that of the step `riddle`",
+        ),
+        (
+            lambda t: t["steps"].append(
+                t["steps"][1] | {"id": "more", "sees": ["answer"], "user": "{{fields.answer}}"}
+            ),
+            "`sees` names `answer`, of which there are several answers",
+        ),
+        (lambda t: t["steps"].append(t["steps"][0] | {"id": "more"}), "step `more`: only the first step stands alone"),
         (lambda t: t["steps"][0]["checks"].append("no_leek"), "`steps[0].checks[2]`: unknown check `no_leek` (did you"),
         (lambda t: t["steps"][1]["extract"].update(answer="box"), "unknown extractor `box` (did you mean 'boxed'?)"),
         (lambda t: t["steps"][1].update(samples=0), "`steps[1].samples`: input should be greater"),
-        (lambda t: t["steps"][0].update(samples=2), "step `riddle`: `samples` belongs to an answering step"),
-        (lambda t: t["steps"][0].update(extract={"answer": "boxed"}), "`extract` belongs to an answering step"),
+        (lambda t: t["steps"][0].update(samples=2), "step `riddle`: `samples` belongs to a later step"),
+        (lambda t: t["steps"][0].update(extract={"answer": "boxed"}), "`extract` belongs to a later step"),
         (lambda t: t["steps"][1].update(id="riddle"), "step `riddle`: two steps have this id"),
         (
             lambda t: t["steps"][1].update(sees=["ridle"]),
@@ -115,7 +152,10 @@ Change = Callable[[dict[str, Any]], object]
         (lambda t: t["steps"][1].update(sees=[]), "unknown placeholder {{fields.riddle}} (list 'riddle' under `sees`)"),
         (lambda t: t["steps"].pop(), "`steps`: list should have at least 2 items"),
         (lambda t: t["export"].update(sft=["riddle"]), "`export.sft`: list should have at least 2 items"),
-        (lambda t: t["export"].update(sft=["riddle", "anser"]), "`export.sft` names the unknown step `anser` (did you"),
+        (
+            lambda t: t["export"].update(sft=["riddle", "anser"]),
+            "`export.sft` names the unknown field `anser` (did you",
+        ),
         (lambda t: t["export"].update(sft=["answer", "riddle"]), "no user's turn and its answer"),
     ],
 )
@@ -132,14 +172,14 @@ def test_a_task_that_does_not_hold_is_refused_with_file_and_place(tmp_path: Path
 def test_a_task_without_an_answering_step_is_refused(tmp_path: Path) -> None:
     raw = copy.deepcopy(RAW)
     raw["steps"][1] = {**raw["steps"][0], "id": "answer"}
-    with pytest.raises(SettingsError, match=r"then an answering step \(with it\) are needed"):
+    with pytest.raises(SettingsError, match="step `answer`: only the first step stands alone"):
         load_task(saved(tmp_path, raw))
 
 
 def test_a_writing_step_after_an_answering_one_is_refused(tmp_path: Path) -> None:
     raw = copy.deepcopy(RAW)
     raw["steps"].append({**raw["steps"][0], "id": "sequel"})
-    with pytest.raises(SettingsError, match="step `sequel`: a writing step"):
+    with pytest.raises(SettingsError, match="step `sequel`: only the first step stands alone"):
         load_task(saved(tmp_path, raw))
 
 
@@ -161,12 +201,12 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
 
 def test_the_template_holds_the_messages_before_substitution(tmp_path: Path) -> None:
     task = load_task(saved(tmp_path, RAW))
-    assert json.loads(task.template(task.step("riddle"))) == [
+    assert json.loads(task.template(task.bringing("riddle"))) == [
         {"role": "system", "content": RAW["steps"][0]["system"]},
         {"role": "user", "content": RAW["steps"][0]["user"]},
     ]
-    assert json.loads(task.template(task.step("answer"))) == [{"role": "user", "content": "{{fields.riddle}}"}]
-    assert task.prompt_name(task.step("answer")) == "riddle/answer"
+    assert json.loads(task.template(task.bringing("answer"))) == [{"role": "user", "content": "{{fields.riddle}}"}]
+    assert task.prompt_name(task.bringing("answer")) == "riddle/answer"
 
 
 def test_a_prompt_has_a_new_id_exactly_when_its_messages_change(tmp_path: Path) -> None:
@@ -219,7 +259,7 @@ def test_the_shipped_prompts_are_these_versions(name: str, prompts: dict[str, st
 
 def test_the_shipped_tasks_are_what_the_embedded_endpoint_tells_apart() -> None:
     def asked(task: Task) -> tuple[str, str, str]:
-        return task.writing[0].system, task.writing[0].user, task.answering[0].system
+        return task.first.system, task.first.user, task.later[0].system
 
     math, instruction = (load_task(TASKS / f"{name}.yaml") for name in ("math", "instruction"))
     write, user, solve = asked(math)
@@ -237,9 +277,9 @@ def test_the_shipped_tasks_are_what_the_embedded_endpoint_tells_apart() -> None:
 
 def test_the_task_that_shows_no_persona_differs_from_its_counterpart_in_that_alone() -> None:
     alone, math = (load_task(TASKS / f"{name}.yaml") for name in ("math_alone", "math"))
-    assert "persona" not in alone.writing[0].instructions.lower()
-    assert (alone.vary, alone.language, alone.answering) == (math.vary, math.language, math.answering)
-    assert {*math.writing[0].checks} - {*alone.writing[0].checks} == {"no_recital"}
+    assert "persona" not in alone.first.instructions.lower()
+    assert (alone.vary, alone.language, alone.later) == (math.vary, math.language, math.later)
+    assert {*math.first.checks} - {*alone.first.checks} == {"no_recital"}
 
 
 def test_who_writes_for_nobody_is_asked_each_for_an_answer_of_its_own() -> None:
@@ -247,7 +287,7 @@ def test_who_writes_for_nobody_is_asked_each_for_an_answer_of_its_own() -> None:
     task = task.model_copy(update={"vary": {axis: {next(iter(values)): 1} for axis, values in task.vary.items()}})
     question = Question(label="m", role=RoleSettings.model_validate({"model": "m"}), abilities=Abilities())
     writers = [{"persona_id": digit * 64, "text": f"A nurse, {digit}.", "language": "en"} for digit in "0f"]
-    one, other = (writing_request(writer, task, question, seed=0) for writer in writers)
+    one, other = (first_request(writer, task, question, seed=0) for writer in writers)
     assert one["body"] == other["body"]
     assert one["request_key"] != other["request_key"]
 
@@ -255,4 +295,5 @@ def test_who_writes_for_nobody_is_asked_each_for_an_answer_of_its_own() -> None:
 @pytest.mark.parametrize("path", sorted(TASKS.glob("*.yaml")), ids=lambda path: path.stem)
 def test_every_shipped_task_holds(path: Path) -> None:
     task = load_task(path)
-    assert task.export.sft == [task.writing[0].id, task.answering[0].id]
+    assert set(task.export.sft) <= {field for step in task.steps for field in step.fields}
+    assert all(step.checks for step in task.steps)

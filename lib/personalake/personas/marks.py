@@ -16,7 +16,7 @@ _SIGNS = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff\ufffd@<>{}\[\]［］○�
 _ASCII_SIGNS = bytes(code for code in range(128) if _SIGNS.match(chr(code)))
 
 # Controls, halves of pairs, signs that could not be decoded: traces of escapes, or of bytes, that went wrong.
-_DAMAGE = re.compile("[\x00-\x08\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff\ufffd]|\t(?=[a-z])")
+DAMAGE = re.compile("[\x00-\x08\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff\ufffd]|\t(?=[a-z])")
 
 _PLACEHOLDER = re.compile(
     r"[\[［][^\W\d_][\w /-]{0,30}[\]］]|</?[^\W\d][\w -]{1,20}>|\{\{?[^{}]{1,40}\}?\}|\bX{3,}\b|lorem ipsum|_{3,}|"
@@ -105,7 +105,7 @@ def signs(given: str) -> bool:
 
 def spoilt(given: str) -> str | None:
     """The reason where a text, as the reply has it, is damaged, or a list: JSON, bullets, numbers, several personas."""
-    if _DAMAGE.search(given):
+    if DAMAGE.search(given):
         return "escape_damage"
     return "list_in_text" if _LIST.search(given) else None
 

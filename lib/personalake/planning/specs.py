@@ -18,7 +18,7 @@ from personalake.personas.judge import CHECK
 from personalake.planning import arithmetic
 from personalake.planning.arithmetic import Replies
 from personalake.prompts.render import draw
-from personalake.synthesis.synthesize import answering_request, writing_request
+from personalake.synthesis.synthesize import first_request, later_request
 from personalake.synthesis.tasks import Task
 
 _WIDEST = "語"
@@ -44,7 +44,7 @@ class Spec:
 
 def questions(inputs: Inputs) -> dict[str, Question]:
     """By stage, what is asked of which model."""
-    steps = {stage_name(task, step): inputs.question(step.role) for task, _ in inputs.tasks for step in task.steps}
+    steps = {stage_name(task, step): inputs.question_of(step) for task, _ in inputs.tasks for step in task.steps}
     vectors = {embed.STAGE: embed.question(inputs)} if inputs.settings.dedup.asks else {}
     grow = {"infer": inputs.question("infer", "personas", inputs.infer_prompt.response_schema)}
     hop = inputs.question("expand", "personas", inputs.expand_prompt.response_schema)
@@ -114,7 +114,7 @@ def _embed(inputs: Inputs, question: Question) -> Spec:
 
 
 def _steps(inputs: Inputs, task: Task, asked: Mapping[str, Question]) -> Iterator[Spec]:
-    seed, first = inputs.settings.seed, task.writing[0]
+    seed, first = inputs.settings.seed, task.first
     written = asked[stage_name(task, first)].role.max_tokens * _TOKEN_CHARS
     for step in task.steps:
         question = asked[stage_name(task, step)]
@@ -122,11 +122,11 @@ def _steps(inputs: Inputs, task: Task, asked: Mapping[str, Question]) -> Iterato
         def asks(text: str, step: Any = step, question: Question = question) -> dict[str, Any]:  # noqa: ANN401
             if not step.answers:
                 writer = {"persona_id": "", "text": text, "language": "en"}
-                return writing_request(writer, task, question, seed)
+                return first_request(writer, task, question, seed)
             variation = list(draw(task.vary, seed, "").items())
-            fields = [(each.id, text) for each in task.writing]
-            example = {"example_id": "", "fields": fields, "variation": variation, "language": "en"}
-            return answering_request(example, task, step, question, 0)
+            fields = [(field, text) for each in task.steps if each.id in step.sees for field in each.fields]
+            example = {"example_id": "", "fields": fields, "variation": variation, "language": "en", "persona": text}
+            return later_request(example, task, step, question, 0)
 
         usual, longest = (
             ("x" * round(written * arithmetic.REPLY_OF_MOST), "x" * written)

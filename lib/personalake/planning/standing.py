@@ -163,7 +163,7 @@ def _task_states(store: Store, inputs: Inputs) -> dict[str, TaskState]:
         .collect()
     )
     states = {row["task"]: TaskState(int(row["complete"]), int(row["open"]), int(row["tried"])) for row in found}
-    writing = {stage_name(task, task.writing[0]): task.task for task, _ in inputs.tasks}
+    writing = {stage_name(task, task.first): task.task for task, _ in inputs.tasks}
     for row in refused(store, writing).groupBy("stage").count().collect():
         state = states.get(writing[row["stage"]], TaskState())
         states[writing[row["stage"]]] = state._replace(tried=state.tried + int(row["count"]))
@@ -174,15 +174,15 @@ def _task_requests(store: Store, inputs: Inputs, states: Mapping[str, TaskState]
     """What the first round of synthesis would ask, of the personas and examples that are there."""
     for task, target in inputs.tasks:
         state = states.get(task.task, TaskState())
-        first, missing = task.writing[0], target - state.complete - state.waiting
+        first, missing = task.first, target - state.complete - state.waiting
         stage = stage_name(task, first)
         if missing > 0 and store.exists("hub"):
             seed = inputs.settings.seed
             writers = next_writers(store, task, seed, missing)
-            yield stage, synthesis.writing_requests(writers, task, inputs.question(first.role), seed)
-        for step in task.answering if state.waiting else ():
-            lacking, question = examples_without(store, task, step), inputs.question(step.role)
-            yield stage_name(task, step), synthesis.answering_requests(lacking, task, step, question)
+            yield stage, synthesis.first_requests(writers, task, inputs.question_of(first), seed)
+        for step in task.later if state.waiting else ():
+            lacking, question = examples_without(store, task, step), inputs.question_of(step)
+            yield stage_name(task, step), synthesis.later_requests(lacking, task, step, question)
 
 
 def _asked(store: Store, parts: Mapping[str, DataFrame], inputs: Inputs, count: int) -> dict[str, Asked]:

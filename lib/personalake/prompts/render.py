@@ -133,20 +133,24 @@ def messages(step: Template, values: Values) -> list[dict[str, str]]:
     return [*system, {"role": "user", "content": render(step.user, values)}]
 
 
-def writing_values(persona: str, variation: Mapping[str, str], language: str | None) -> Values:
-    """Return what a writing step may name, the *persona* made :func:`inert`; *language* is English where null."""
+def step_values(
+    variation: Mapping[str, str],
+    language: str | None,
+    *,
+    persona: str | None = None,
+    fields: Mapping[str, str] | None = None,
+) -> Values:
+    """Return what a step may name: the *persona*, made :func:`inert`, where it sees one; the *fields* of earlier steps.
+
+    *language* is English where null.
+    """
     code = language_code(language)
     return {
-        "persona": {"text": inert(persona)},
+        "persona": {} if persona is None else {"text": inert(persona)},
+        "fields": fields or {},
         "vary": variation,
         "language": {"code": code, "name": language_name(code)},
     }
-
-
-def answering_values(fields: Mapping[str, str], variation: Mapping[str, str], language: str | None) -> Values:
-    """Return what an answering step may name: the texts of earlier steps by their id, and no persona."""
-    code = language_code(language)
-    return {"fields": fields, "vary": variation, "language": {"code": code, "name": language_name(code)}}
 
 
 def draw(vary: Mapping[str, Mapping[str, int]], seed: int, key: str) -> dict[str, str]:

@@ -14,10 +14,11 @@ import pyarrow as pa
 from personalake.accept import Reading, Refusal, content_id, outcomes, row_by_row
 from personalake.llm.models import Question
 from personalake.llm.requests import REQUESTS, REQUESTS_DDL, request
-from personalake.prompts.render import answering_values, draw, messages, writing_values
+from personalake.prompts.render import draw, messages, step_values
 from personalake.schemas import EXAMPLES, SOLUTIONS
 from personalake.synthesis import checks
 from personalake.synthesis.extract import final_answer, reply_text
+from personalake.synthesis.replies import fields_of
 from personalake.synthesis.tasks import Step, Task
 
 if TYPE_CHECKING:
@@ -53,42 +54,46 @@ def example_id(task: str, persona_id: str) -> str:
     return content_id("example", task, persona_id, _FIRST)
 
 
-def writing_request(writer: Mapping[str, Any], task: Task, question: Question, seed: int) -> dict[str, Any]:
-    """The request to one of :func:`candidates` for the task's writing step: a row of the engine's requests."""
-    step, persona_id = task.writing[0], writer["persona_id"]
+def first_request(writer: Mapping[str, Any], task: Task, question: Question, seed: int) -> dict[str, Any]:
+    """The request to one of :func:`candidates` for the task's first step: a row of the engine's requests."""
+    step, persona_id = task.first, writer["persona_id"]
     variation = draw(task.vary, seed, example_id(task.task, persona_id))
-    values = writing_values(writer["text"], variation, task.language_for(writer["language"]))
+    values = step_values(variation, task.language_for(writer["language"]), persona=writer["text"])
     # Without a persona many ask the very same: each for an answer of its own, or what repeats is our own economy.
     sample = int(persona_id[:_SAMPLE_DIGITS], 16) if task.source == "none" else 0
     return request(question, messages(step, values), persona_id, task.prompt_id(step), sample)
 
 
-def answering_request(
+def later_request(
     example: Mapping[str, Any], task: Task, step: Step, question: Question, sample: int
 ) -> dict[str, Any]:
-    """The request for one answer to an example (example_id, fields, variation, language): a row, as above."""
-    fields = {name: text for name, text in example["fields"] if name in step.sees}
-    values = answering_values(fields, dict(example["variation"]), example["language"])
+    """The request for one answer to an example: a row, as above.
+
+    An example has `example_id, fields, variation, language`, the fields being all that *step* may name, and `persona`,
+    null where it may not see who wrote.
+    """
+    fields, persona = dict(example["fields"]), example["persona"] if step.persona else None
+    values = step_values(dict(example["variation"]), example["language"], persona=persona, fields=fields)
     return request(question, messages(step, values), example["example_id"], task.prompt_id(step), sample)
 
 
-def writing_requests(writers: DataFrame, task: Task, question: Question, seed: int) -> DataFrame:
-    """One request a persona for the task's writing step: :func:`candidates` in, the engine's request columns out."""
+def first_requests(writers: DataFrame, task: Task, question: Question, seed: int) -> DataFrame:
+    """One request a persona for the task's first step: :func:`candidates` in, the engine's request columns out."""
 
     def each(row: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-        yield writing_request(row, task, question, seed)
+        yield first_request(row, task, question, seed)
 
     return writers.mapInArrow(_mapped(each), REQUESTS_DDL)
 
 
-def answering_requests(examples: DataFrame, task: Task, step: Step, question: Question) -> DataFrame:
-    """One request an example and sample for an answering step: (example_id, fields, variation, language) in."""
+def later_requests(examples: DataFrame, task: Task, step: Step, question: Question) -> DataFrame:
+    """One request an example and sample for a later step: examples as :func:`later_request` wants them in."""
 
     def each(row: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
         for sample in range(step.samples):
-            yield answering_request(row, task, step, question, sample)
+            yield later_request(row, task, step, question, sample)
 
-    needed = examples.select("example_id", "fields", "variation", "language")
+    needed = examples.select("example_id", "fields", "variation", "language", "persona")
     return needed.mapInArrow(_mapped(each), REQUESTS_DDL)
 
 
@@ -104,26 +109,51 @@ def _mapped(
 
 
 def accept_examples(answers: DataFrame, task: Task, seed: int) -> DataFrame:
-    """Judge the writing step's replies: answers beside :func:`candidates` in, outcome rows with `examples` out."""
+    """Judge the first step's replies: answers beside :func:`candidates` in, outcome rows with `examples` out."""
     return outcomes(answers, row_by_row(functools.partial(read_example, task=task, seed=seed)), EXAMPLES)
 
 
 def accept_solutions(answers: DataFrame, step: Step) -> DataFrame:
-    """Judge an answering step's replies: answers in, outcome rows with `solutions` out."""
+    """Judge a later step's replies: answers in, outcome rows with `solutions` out."""
     return outcomes(answers, row_by_row(functools.partial(read_solution, step=step)), SOLUTIONS)
 
 
 def context(answer: Mapping[str, Any], step: Step) -> checks.Context:
-    """What a reply to *step* is held against; an answering step is never shown the persona."""
+    """What a reply to *step* is held against: its instructions, and for the first step the persona."""
     return checks.Context("" if step.answers else answer["text"], step.instructions)
 
 
+def verdicts(answer: Mapping[str, Any], step: Step) -> Iterator[tuple[str, str | None]]:
+    """What each check of *step* says of a reply, in order: the check, and null or why it refuses."""
+    fields = fields_of(answer["reply"], step)
+    if isinstance(fields, Refusal):
+        yield f"reply: {step.reply}", fields.reason
+        return
+    for name, text in fields.items():
+        beside = f"{name} " if len(fields) > 1 else ""
+        yield from ((f"{beside}{check}", reason) for check, reason in _verdicts(text, answer, step))
+
+
+def _verdicts(text: str, answer: Mapping[str, Any], step: Step) -> Iterator[tuple[str, str | None]]:
+    return checks.verdicts(step.checks, text, context(answer, step))
+
+
+def _read(answer: Mapping[str, Any], step: Step) -> dict[str, str] | Refusal:
+    """The fields of a reply that hold, or why one of them doesn't."""
+    fields = fields_of(answer["reply"], step)
+    if isinstance(fields, Refusal):
+        return fields
+    for name, text in fields.items():
+        if reason := checks.run(step.checks, text, context(answer, step)):
+            return Refusal(reason, f"`{name}`" if len(fields) > 1 else None, reply_text(answer["reply"]))
+    return fields
+
+
 def read_example(answer: Mapping[str, Any], task: Task, seed: int) -> Reading:
-    """Read a reply to the writing step (a writer, its request and completion) into an example or a refusal."""
-    step, text = task.writing[0], reply_text(answer["reply"])
-    reason = checks.run(step.checks, text, context(answer, step))
-    if reason:
-        return Reading(items=[(_FIRST, Refusal(reason, raw=text))])
+    """Read a reply to the first step (a writer, its request and completion) into an example or a refusal."""
+    fields = _read(answer, task.first)
+    if isinstance(fields, Refusal):
+        return Reading(items=[(_FIRST, fields)])
     name = example_id(task.task, answer["origin_id"])
     row = {
         "example_id": name,
@@ -134,7 +164,7 @@ def read_example(answer: Mapping[str, Any], task: Task, seed: int) -> Reading:
         "rank": answer["rank"],
         "mode": _MODE,
         "variation": list(draw(task.vary, seed, name).items()),
-        "fields": [(step.id, text)],
+        "fields": list(fields.items()),
         "language": task.language_for(answer["language"]),
         **{column: answer[column] for column in ("request_key", "prompt_id", "model", "url", "source", "licence")},
     }
@@ -142,17 +172,18 @@ def read_example(answer: Mapping[str, Any], task: Task, seed: int) -> Reading:
 
 
 def read_solution(answer: Mapping[str, Any], step: Step) -> Reading:
-    """Read a reply to an answering step (its request and completion) into a solution or a refusal."""
+    """Read a reply to a later step (its request and completion) into a solution or a refusal."""
+    fields = _read(answer, step)
+    if isinstance(fields, Refusal):
+        return Reading(items=[(answer["sample"], fields)])
     text = reply_text(answer["reply"])
-    reason = checks.run(step.checks, text, context(answer, step))
-    if reason:
-        return Reading(items=[(answer["sample"], Refusal(reason, raw=text))])
     row = {
         "example_id": answer["origin_id"],
         "step": step.id,
         "solver": step.role,
         "sample": answer["sample"],
         "text": text,
+        "fields": None if step.reply == "text" else list(fields.items()),
         "answer": final_answer(text, step.extract.answer if step.extract else None),
         **{column: answer[column] for column in ("finish_reason", "request_key", "prompt_id", "model")},
     }

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -17,14 +16,13 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 from pydantic_core import ErrorDetails
 
 from personalake.errors import InputError, SettingsError, nearest
-from personalake.prompts.render import FALLBACK_LANGUAGE, placeholders
+from personalake.prompts.render import FALLBACK_LANGUAGE
 from personalake.synthesis.checks import canonical
 from personalake.synthesis.extract import EXTRACTORS
+from personalake.synthesis.task_faults import faults
 
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$", max_length=64)]
 Weight = Annotated[int, Field(ge=1)]
-
-_LANGUAGE_NAMES = ("language.code", "language.name")
 
 
 class _Part(BaseModel):
@@ -45,24 +43,48 @@ class Extract(_Part):
 
 
 class Step(_Part):
-    """One request of a task: an answering step where it ``sees`` earlier steps, else a writing step."""
+    """One request of a task: the first is asked of a persona, a later one ``sees`` what earlier ones brought.
 
-    id: Name = Field(description="Name of the step, and of the field that its reply becomes.")
+    One that several ``roles`` answer is a step a role once the file is read: each asks a model of its own.
+    """
+
+    id: Name = Field(description="Name of the step; of a text reply, also of the field that it becomes.")
     role: Name = Field(description="Role that is asked; the settings map it to a model (`llm.roles`).")
-    reply: Literal["text"] = Field("text", description="Kind of reply.")
-    sees: list[Name] = Field(default_factory=list, description="Earlier steps that it answers, as `{{fields.ID}}`.")
+    reply: Literal["text", "tagged", "json"] = Field(
+        "text",
+        description="Kind of reply: `text` is one field; `tagged` has each of `tags` as `<tag>...</tag>`, for LaTeX "
+        "and code; `json` obeys `schema`, and each of its properties is a field.",
+    )
+    tags: list[Name] = Field(default_factory=list, description="Fields of a tagged reply.")
+    json_schema: dict[str, Any] | None = Field(
+        None, alias="schema", description="JSON schema of a json reply: an object, closed, all of it required."
+    )
+    sees: list[Name] = Field(
+        default_factory=list, description="Earlier steps whose fields it may name: `{{fields.F}}`."
+    )
+    persona: bool = Field(
+        False, description="Whether a later step sees the persona, too: who speaks again in a dialogue."
+    )
     system: str = Field("", description="System message: the static rules, first, so that providers can cache them.")
     user: str = Field(min_length=1, description="User message: what changes, the persona last.")
     checks: list[Annotated[str, BeforeValidator(canonical)]] = Field(
-        default_factory=list, description="Checks of the reply, in order; the first that refuses it names the reason."
+        default_factory=list,
+        description="Checks of each field of the reply, in order; the first that refuses one names the reason.",
     )
     extract: Extract | None = Field(None, description="What is taken out of an answer.")
-    samples: int = Field(1, ge=1, description="Answers asked for per example, of an answering step.")
+    samples: int = Field(1, ge=1, description="Answers asked for per example, of a later step.")
 
     @property
     def answers(self) -> bool:
-        """Whether it is an answering step, which never sees the persona."""
+        """Whether it comes later: it sees what earlier steps brought, and most of the time no persona."""
         return bool(self.sees)
+
+    @property
+    def fields(self) -> tuple[str, ...]:
+        """The fields that its reply brings."""
+        if self.reply == "tagged":
+            return tuple(self.tags)
+        return tuple((self.json_schema or {}).get("properties", {})) if self.reply == "json" else (self.id,)
 
     @property
     def instructions(self) -> str:
@@ -74,7 +96,8 @@ class Export(_Part):
     """What is exported."""
 
     sft: list[Name] = Field(
-        min_length=2, max_length=2, description="The writing step of the user's turn, and the answering step to it."
+        min_length=2,
+        description="The fields that are the turns of a dialogue: a user's, an assistant's answer to it, and so on.",
     )
 
 
@@ -94,31 +117,47 @@ class Task(_Part):
     vary: dict[Name, dict[str, Weight]] = Field(
         default_factory=dict, description="Axes of variation: each value and its weight, drawn by hash per example."
     )
-    steps: list[Step] = Field(min_length=2, description="Writing steps, then answering steps.")
+    steps: list[Step] = Field(min_length=2, description="The step that a persona writes, then those that follow it.")
     export: Export = Field(description="What is exported.")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _a_step_a_role(cls, raw: Any) -> Any:  # noqa: ANN401 (what YAML brings)
+        """Make of a step with `roles` (role: samples) one step for each of them."""
+        steps = raw.get("steps") if isinstance(raw, dict) else None
+        return {**raw, "steps": [each for step in steps for each in _by_role(step)]} if isinstance(steps, list) else raw
 
     @model_validator(mode="after")
     def _holds(self) -> Task:
-        for fault in _faults(self):
+        for fault in faults(self):
             raise ValueError(fault)
         return self
 
     @property
-    def writing(self) -> tuple[Step, ...]:
-        """The steps that see the persona."""
-        return tuple(step for step in self.steps if not step.answers)
+    def first(self) -> Step:
+        """The step that is asked of a persona, or of nobody (`source: none`)."""
+        return self.steps[0]
 
     @property
-    def answering(self) -> tuple[Step, ...]:
-        """The steps that see earlier steps, and never the persona."""
-        return tuple(step for step in self.steps if step.answers)
+    def later(self) -> tuple[Step, ...]:
+        """The steps behind the first one."""
+        return tuple(self.steps[1:])
 
-    def step(self, step_id: str) -> Step:
-        """Return the step with this id; KeyError where there is none."""
+    def bringing(self, field: str) -> Step:
+        """The step whose reply brings *field*; KeyError where none does."""
         for step in self.steps:
-            if step.id == step_id:
+            if field in step.fields:
                 return step
-        raise KeyError(step_id)
+        raise KeyError(field)
+
+    def name(self, step: Step) -> str:
+        """Return what tells *step* from all others: its id, and its role where several answer it."""
+        several = sum(each.id == step.id for each in self.steps) > 1
+        return f"{step.id}.{step.role}" if several else step.id
+
+    def needs(self, step: Step) -> tuple[Step, ...]:
+        """The later steps that have to be answered before *step* can be asked."""
+        return tuple(each for each in self.later if each.id in step.sees)
 
     def language_for(self, persona_language: str | None) -> str:
         """Return the ISO code that an example is asked in: the task's own, else the persona's, else English."""
@@ -133,6 +172,10 @@ class Task(_Part):
         """Return the ``name`` of its row in ``prompts``."""
         return f"{self.task}/{step.id}"
 
+    def schema_text(self, step: Step) -> str | None:
+        """Return the JSON schema of a step's reply, as text; null where it has none."""
+        return _canonical_json(step.json_schema) if step.json_schema else None
+
     def prompt_id(self, step: Step) -> str:
         """Return the version of the prompt of *step*: sha256 of all that shapes its messages but the row itself.
 
@@ -141,7 +184,7 @@ class Task(_Part):
         shape = {
             "name": self.prompt_name(step),
             "template": self.template(step),
-            "response_schema": None,
+            "response_schema": self.schema_text(step),
             "shots": None,
         }
         return hashlib.sha256(_canonical_json(shape).encode()).hexdigest()
@@ -175,76 +218,16 @@ def load_task(path: str | Path) -> Task:
     return task
 
 
+def _by_role(step: Any) -> list[Any]:  # noqa: ANN401 (what YAML brings)
+    roles = step.get("roles") if isinstance(step, dict) else None
+    if not isinstance(roles, dict) or not roles or "role" in step or "samples" in step:
+        return [step]
+    rest = {key: value for key, value in step.items() if key != "roles"}
+    return [{**rest, "role": role, "samples": samples} for role, samples in roles.items()]
+
+
 def _canonical_json(value: object) -> str:
     return json.dumps(value, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
-
-
-def _faults(task: Task) -> Iterator[str]:
-    """Yield what no single field can tell: how the parts refer to each other."""
-    ids = [step.id for step in task.steps]
-    for at, step in enumerate(task.steps):
-        if step.id in ids[:at]:
-            yield f"step `{step.id}`: two steps have this id"
-        if at and not step.answers and task.steps[at - 1].answers:
-            yield f"step `{step.id}`: a writing step (no `sees`) after an answering one; put it first"
-        yield from _sees_faults(step, ids, at)
-        yield from _template_faults(task, step)
-        for key, given in (("extract", step.extract is not None), ("samples", step.samples > 1)):
-            if given and not step.answers:
-                yield f"step `{step.id}`: `{key}` belongs to an answering step (one that `sees` earlier steps)"
-    if task.steps[0].answers or not task.steps[-1].answers:
-        yield "`steps`: a writing step (without `sees`) and then an answering step (with it) are needed"
-    yield from _export_faults(task, ids)
-    named = {name for step in task.steps for group, name in placeholders(step.instructions) if group == "vary"}
-    for axis, weights in task.vary.items():
-        if not weights:
-            yield f"`vary.{axis}`: no values"
-        if axis not in named:
-            yield f"`vary.{axis}`: drawn, but no step names {{{{vary.{axis}}}}}"
-
-
-def _sees_faults(step: Step, ids: list[str], at: int) -> Iterator[str]:
-    for seen in step.sees:
-        if seen not in ids:
-            yield f"step `{step.id}`: `sees` names the unknown step `{seen}` ({nearest(seen, ids)})"
-        elif seen not in ids[:at]:
-            yield f"step `{step.id}`: `sees` names `{seen}`, which doesn't come before it"
-
-
-def _template_faults(task: Task, step: Step) -> Iterator[str]:
-    known = {*_LANGUAGE_NAMES, *(f"vary.{axis}" for axis in task.vary)}
-    shown = {"persona.text"} if task.source == "hub" else set()
-    known |= {f"fields.{seen}" for seen in step.sees} if step.answers else shown
-    for key, template in (("system", step.system), ("user", step.user)):
-        for group, name in placeholders(template):
-            placeholder = f"{group}.{name}"
-            if placeholder in known:
-                continue
-            if group == "persona" and step.answers:
-                yield f"step `{step.id}`: `{key}` names {{{{{placeholder}}}}}; an answering step never sees the persona"
-            elif group == "persona" and not shown:
-                yield f"step `{step.id}`: `{key}` names {{{{{placeholder}}}}}, which `source: none` doesn't show"
-            else:
-                earlier = group == "fields" and any(name == other.id for other in task.steps)
-                cure = f"list {name!r} under `sees`" if earlier else nearest(placeholder, known)
-                yield f"step `{step.id}`: `{key}` has the unknown placeholder {{{{{placeholder}}}}} ({cure})"
-    used = {f"{group}.{name}" for group, name in placeholders(step.instructions)}
-    for needed in sorted(known - used):
-        if needed.startswith(("fields.", "persona.")):
-            yield f"step `{step.id}`: `user` must name {{{{{needed}}}}}"
-
-
-def _export_faults(task: Task, ids: list[str]) -> Iterator[str]:
-    for name in task.export.sft:
-        if name not in ids:
-            yield f"`export.sft` names the unknown step `{name}` ({nearest(name, ids)})"
-            return
-    prompt, answer = map(task.step, task.export.sft)
-    if prompt.answers or prompt.id not in answer.sees:
-        yield (
-            f"`export.sft`: [{prompt.id}, {answer.id}] is no user's turn and its answer; "
-            "give a writing step and an answering step that `sees` it"
-        )
 
 
 _KEYS: dict[tuple[str, ...], type[BaseModel]] = {

@@ -16,6 +16,7 @@ from .problems import persona_in, problem_reply, program_reply, solution_reply
 from .relatives import relatives_reply
 from .settings import MAX_OUTPUT_TOKENS
 from .strict_schema import CANONICAL
+from .tools import interface_reply, is_interface, tagged_reply
 from .words import words_of
 from .writers import answer_reply, request_reply
 
@@ -108,21 +109,28 @@ def choice(question: Asked, index: int, limit: int | None, stop: Sequence[str], 
 
 def _reply(question: Asked, variant: Draw, flaws: float) -> str:
     """Return the reply's text by the first rule that fits; a persona outranks what the system text mentions."""
-    schema, system, user = question.schema, question.system, question.user
-    if schema is not None:
-        if "personas" in schema.get("properties", {}):
-            if "evidence" in item_of(schema).get("properties", {"evidence": {}}):
-                return persona_reply(system, user, schema, variant, flaws)
-            return relatives_reply(system, user, schema, variant, flaws)
-        return json_reply(schema, variant, words_of(user).keywords)
+    system, user = question.system, question.user
+    if question.schema is not None:
+        return _json_text(system, user, question.schema, variant, flaws)
     if question.json_object:
         return json.dumps({"topic": words_of(user).slots(1, 1)[0], "answer": answer_reply(user, variant)})
-    persona = persona_in(user)
-    if persona is None and system.startswith("You write "):
+    persona, parts = persona_in(user), tagged_reply(system, user, variant)
+    if parts is not None:
+        return parts
+    if persona is None and system.startswith("You write one original "):
         persona = ""  # Who writes for nobody: the task that others are compared with.
     if persona is not None:
         return _persona_text(system, user, persona, variant, flaws)
     return _answer(system, user, variant)
+
+
+def _json_text(system: str, user: str, schema: Mapping[str, Any], variant: Draw, flaws: float) -> str:
+    if "personas" in schema.get("properties", {}):
+        of_a_page = "evidence" in item_of(schema).get("properties", {"evidence": {}})
+        return (persona_reply if of_a_page else relatives_reply)(system, user, schema, variant, flaws)
+    if is_interface(schema):
+        return interface_reply(persona_in(user) or "", variant)
+    return json_reply(schema, variant, words_of(user).keywords)
 
 
 def _answer(system: str, user: str, variant: Draw) -> str:
@@ -135,7 +143,7 @@ def _persona_text(system: str, user: str, persona: str, variant: Draw, flaws: fl
     flawed = variant.unit("flawed") < flaws
     if flawed and variant.unit("flaw") < 1 / 3:
         return ""
-    if "problem" in system.lower():
+    if "problem" in system.lower() or "puzzle" in system.lower():
         before, _, rest = user.partition("<persona>")
         wishes = before + rest.partition("</persona>")[2]
         return problem_reply(persona, wishes, variant, spoiled=flawed)
