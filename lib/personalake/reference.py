@@ -11,6 +11,8 @@ from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
 from personalake.settings import Settings
+from personalake.synthesis.checks import CHECKS
+from personalake.synthesis.tasks import Task
 
 _HEAD = """# Settings
 
@@ -30,16 +32,38 @@ This page is generated from the settings' own descriptions: `python -m personala
 """
 
 
+_TASKS = """# Task files
+
+A task is one YAML file: a persona of the hub is asked for the first step, and each later step sees what it names of the
+earlier ones. `{{group.name}}` is replaced once, and all other braces are plain text: `{{persona.text}}`,
+`{{vary.AXIS}}`, `{{language.name}}`, `{{language.code}}`, and `{{fields.FIELD}}` of the steps that a step `sees`. A
+step that answers never sees the persona. A step may name several `roles` (`roles: {solver_cot: 4, solver_pot: 2}`)
+instead of one `role` and its `samples`. `personalake try FILE` asks a few personas, and shows all of it.
+
+Checks: CHECKS.
+"""
+
+
 def reference() -> str:
     """The page: a table for each group of settings, in their order."""
-    return "\n".join([_HEAD, *_group(Settings, "")]).rstrip() + "\n"
+    return (
+        "\n".join(
+            [_HEAD, *_group(Settings, ""), _TASKS.replace("CHECKS", _checks()), *_group(Task, "", "Task file: ")]
+        ).rstrip()
+        + "\n"
+    )
 
 
-def _group(model: type[BaseModel], prefix: str) -> Iterator[str]:
+def _checks() -> str:
+    return ", ".join(f"`{name}`" for name in ("length: LEAST..MOST", *CHECKS))
+
+
+def _group(model: type[BaseModel], prefix: str, where: str = "") -> Iterator[str]:
     plain = [(name, field) for name, field in model.model_fields.items() if _inner(field) is None]
     if plain:
-        title = f"`{prefix.rstrip('.')}`: {_summary(model)}" if prefix else "At the top"
-        yield f"## {title}\n\n| setting | default | what it does |\n| --- | --- | --- |"
+        title = f"`{prefix.rstrip('.')}`: {_summary(model)}" if prefix else "at the top"
+        title = f"{where}{title}"
+        yield f"## {title[0].upper()}{title[1:]}\n\n| setting | default | what it does |\n| --- | --- | --- |"
         for name, field in plain:
             default = _default(field)
             yield f"| `{prefix}{field.alias or name}` | {default} | {field.description} |"
@@ -47,7 +71,7 @@ def _group(model: type[BaseModel], prefix: str) -> Iterator[str]:
     for name, field in model.model_fields.items():
         inner = _inner(field)
         if inner is not None:
-            yield from _group(inner[0], f"{prefix}{field.alias or name}{inner[1]}.")
+            yield from _group(inner[0], f"{prefix}{field.alias or name}{inner[1]}.", where)
 
 
 def _inner(field: FieldInfo) -> tuple[type[BaseModel], str] | None:
@@ -62,7 +86,7 @@ def _inner(field: FieldInfo) -> tuple[type[BaseModel], str] | None:
 
 
 def _summary(model: type[BaseModel]) -> str:
-    text = (model.__doc__ or "").strip().rstrip(".")
+    text = " ".join((model.__doc__ or "").partition("\n\n")[0].split()).rstrip(".").replace("``", "`")
     return text[0].lower() + text[1:]
 
 
@@ -70,7 +94,7 @@ def _default(field: FieldInfo) -> str:
     value = field.get_default(call_default_factory=True, validated_data={})
     if value is PydanticUndefined:
         return "required"
-    if value is None:
+    if value is None or value == "":
         return "none"
     shown = str(value).lower() if isinstance(value, bool) else str(value)
     return f"`{shown}`"
