@@ -32,7 +32,7 @@ class _Part(BaseModel):
 class Extract(_Part):
     """What is taken out of a reply."""
 
-    answer: str = Field(description="How the final answer is found: `boxed`.")
+    answer: str = Field(description="How the final answer is found: `boxed`, `answer_is`, `final_line` or `choice`.")
 
     @field_validator("answer")
     @classmethod
