@@ -62,6 +62,40 @@ def test_a_trial_shows_messages_fields_verdicts_tokens_and_cost(
     assert all(word in text for word in (TEXTS[2], "✓ single_question", "stand-ins", "6 requests: 2 sent, 4 asked"))
 
 
+def test_a_preview_shows_what_a_trial_would_ask_and_sends_nothing(
+    personas: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with serving(OfflineSettings()) as base_url:
+        _, _, *arguments = _arguments(personas, tmp_path, base_url)
+        shown = _tried(capsys, "tasks", "math", "--preview", "2", *arguments)
+        assert ledger(base_url)["requests"] == 0
+        tried = _tried(capsys, *_arguments(personas, tmp_path, base_url), "-n", "2")
+    asked = [(each["persona"], each["step"], each["messages"]) for each in shown["turns"]]
+    assert [(number, step) for number, step, _ in asked] == [(n, s) for n in (0, 1) for s in ("problem", "solution")]
+    assert [messages for _, step, messages in asked if step == "problem"] == [
+        person["turns"][0]["messages"] for person in tried["personas"]
+    ]
+    assert asked[1][2][-1] == {"role": "user", "content": "{{fields.problem}}"}
+    assert main(["tasks", "math", "--preview", "1", *arguments]) == 0
+    assert "nothing was sent" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (["math"], "--preview is missing"),
+        (["--preview", "2"], "TASK is missing"),
+        (["math", "--preview", "0", "--personas", "own.jsonl"], "--preview 0 shows nothing"),
+        (["maths", "--preview", "1", "--personas", "own.jsonl"], "no task file"),
+    ],
+)
+def test_a_preview_that_lacks_something_says_what(
+    given: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["tasks", *given, "--config", str(ROOT / "conf" / "local.yaml")]) == 2
+    assert message in capsys.readouterr().err
+
+
 def test_every_check_has_its_verdict_where_a_reply_is_refused(
     personas: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

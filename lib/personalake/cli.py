@@ -106,6 +106,12 @@ def _parser() -> argparse.ArgumentParser:
             command.add_argument("--stage", metavar="S", required=name == "reaccept", help=steps)
         if name == "dedup":
             _add_dedup(command)
+        if name == "tasks":
+            command.add_argument(
+                "task", metavar="TASK", nargs="?", help="a task file, or the name of one; with --preview"
+            )
+            command.add_argument("--preview", type=int, metavar="N", help="print what N personas would be asked")
+            command.add_argument("--personas", metavar="FILE", help="JSONL, CSV or Parquet of personas; with --preview")
     trial = commands.add_parser("try", help="ask a task of a few personas, without Spark (pays)", epilog=_EPILOG)
     trial.add_argument("task", metavar="TASK", help="a task file, or the name of one in `tasks/` beside the settings")
     trial.add_argument("--personas", required=True, metavar="FILE", help="JSONL, CSV or Parquet of personas")
@@ -180,7 +186,7 @@ def _run(arguments: argparse.Namespace) -> int:
     from personalake.inputs import STAGES, read_inputs  # noqa: PLC0415 (as above)
 
     command: str = arguments.command
-    alone = {"try": _try, "plan": _plan_or_pilot, "pilot": _plan_or_pilot, "hub": _hub}
+    alone = {"try": _try, "plan": _plan_or_pilot, "pilot": _plan_or_pilot, "hub": _hub, "tasks": _tasks}
     if command in alone:
         return alone[command](arguments, settings, folder)
     if command == "reaccept" or getattr(arguments, "replay", False) or getattr(arguments, "rebuild", False):
@@ -190,8 +196,6 @@ def _run(arguments: argparse.Namespace) -> int:
     from personalake import show  # noqa: PLC0415 (this is where Spark's import begins)
     from personalake.pipeline import execute  # noqa: PLC0415 (as above)
 
-    if command == "tasks":
-        return _finish(arguments, show.tasks(settings, folder))
     if stages:
         from personalake.terminal import Terminal  # noqa: PLC0415 (as above)
 
@@ -229,6 +233,28 @@ def _dedup_own_data(arguments: argparse.Namespace) -> int:
         settings, arguments.input, arguments.column, arguments.id, arguments.out, say=_say, verbose=arguments.verbose
     )
     return _finish(arguments, done)
+
+
+def _tasks(arguments: argparse.Namespace, settings: Settings, folder: Path) -> int:
+    from personalake import trial, trial_view  # noqa: PLC0415 (as above; no Spark among it)
+    from personalake.inputs import read_inputs, task_file  # noqa: PLC0415 (as above)
+    from personalake.synthesis.tasks import load_task  # noqa: PLC0415 (as above)
+
+    given = {"TASK": arguments.task, "--preview": arguments.preview, "--personas": arguments.personas}
+    missing = [name for name, value in given.items() if value is None]
+    if len(missing) == len(given):
+        from personalake import show  # noqa: PLC0415 (as above)
+
+        return _finish(arguments, show.tasks(settings, folder))
+    if missing:
+        cure = "personalake tasks math --preview 3 --personas tests/data/personas.jsonl"
+        raise SettingsError(f"{missing[0]} is missing: a preview is of a task and some personas", cure=cure)
+    if arguments.preview < 1:
+        raise SettingsError(f"--preview {arguments.preview} shows nothing", cure="give 1 or more")
+    task = load_task(task_file(arguments.task, folder, where="TASK"))
+    writers = trial.read_writers(arguments.personas, arguments.preview, settings.personas)
+    inputs = read_inputs(settings, folder, stages=())
+    return _finish(arguments, trial_view.previewed(trial.preview(inputs, task, writers)))
 
 
 def _try(arguments: argparse.Namespace, settings: Settings, folder: Path) -> int:

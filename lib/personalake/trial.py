@@ -39,7 +39,14 @@ from personalake.llm.wave_plan import Plan
 from personalake.personas.fields import PersonaFields
 from personalake.settings import PersonasSettings
 from personalake.store_files import completions_of, paid_microusd
-from personalake.synthesis.synthesize import first_request, later_request, read_example, read_solution, verdicts
+from personalake.synthesis.synthesize import (
+    first_request,
+    later_request,
+    read_example,
+    read_solution,
+    variation_of,
+    verdicts,
+)
 from personalake.synthesis.tasks import Step, Task
 from personalake.work import Folder, absolute
 
@@ -150,6 +157,25 @@ def try_task(inputs: Inputs, task: Task, writers: Sequence[Mapping[str, Any]]) -
                     examples[turn.persona]["fields"] = [*examples[turn.persona]["fields"], *brought]
             turns += answers
     return Trial(task, [w["text"] for w in writers], sorted(turns, key=lambda turn: turn.persona), asker.deferred)
+
+
+def preview(inputs: Inputs, task: Task, writers: Sequence[Mapping[str, Any]]) -> Trial:
+    """What *writers* would be asked in all steps of *task*; sends nothing, so a field of a reply shows its name."""
+    turns = []
+    for number, writer in enumerate(writers):
+        question = inputs.question_of(task.first)
+        turns.append(_turn(number, task.first, question, first_request(writer, task, question, inputs.settings.seed)))
+        about = {
+            "example_id": "",
+            "fields": [(name, f"{{{{fields.{name}}}}}") for step in task.steps for name in step.fields],
+            "variation": list(variation_of(writer, task, inputs.settings.seed).items()),
+            "language": task.language_for(writer["language"]),
+            "persona": writer["text"],
+        }
+        for step in task.later:
+            question = inputs.question_of(step)
+            turns.append(_turn(number, step, question, later_request(about, task, step, question, 0)))
+    return Trial(task, [writer["text"] for writer in writers], turns, None)
 
 
 def _turn(persona: int, step: Step, question: Question, request: Mapping[str, Any]) -> Turn:

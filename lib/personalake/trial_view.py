@@ -25,6 +25,16 @@ def shown(trial: Trial) -> Shown:
     return Shown(_data(trial), _text(trial))
 
 
+def previewed(trial: Trial) -> Shown:
+    """What `personalake tasks --preview` prints: the messages alone."""
+    turns = [
+        {"persona": turn.persona, "step": turn.step.id, "role": turn.step.role, "messages": list(turn.messages)}
+        for turn in trial.turns
+    ]
+    data = {"task": trial.task.task, "personas": trial.personas, "turns": turns}
+    return Shown(data, _text(trial, "nothing was sent: {{fields...}} is what an earlier step brings"))
+
+
 def _data(trial: Trial) -> dict[str, Any]:
     return {
         "task": trial.task.task,
@@ -83,7 +93,7 @@ def _fields(turn: Turn) -> Iterator[tuple[str, str]]:
         yield "answer", str(row["answer"])
 
 
-def _text(trial: Trial) -> str:
+def _text(trial: Trial, last: str | None = None) -> str:
     out, terminal = io.StringIO(), sys.stdout.isatty()
     width = min(shutil.get_terminal_size((100, 24)).columns, _WIDEST)
     console = Console(file=out, width=width, force_terminal=terminal, highlight=False, legacy_windows=False)
@@ -93,16 +103,17 @@ def _text(trial: Trial) -> str:
         console.print(Text(plain(persona), style="bold"))
         for turn in trial.turns:
             if turn.persona == number:
-                _print_turn(console, turn, told)
+                _print_turn(console, turn, told, asked=last is None)
     console.rule(style="dim")
-    console.print(_last_line(trial))
+    console.print(_last_line(trial) if last is None else Text(last))
     return "\n".join(line.rstrip() for line in out.getvalue().splitlines())
 
 
-def _print_turn(console: Console, turn: Turn, told: set[str]) -> None:
+def _print_turn(console: Console, turn: Turn, told: set[str], *, asked: bool = True) -> None:
     """Print a turn; a message that is in *told* already (the static rules) isn't told again."""
+    paid = f" · {_paid(turn)}" if asked else ""
     console.print()
-    console.print(Text.assemble((turn.step.id, "bold cyan"), f" · {turn.step.role}, {turn.model} · {_paid(turn)}"))
+    console.print(Text.assemble((turn.step.id, "bold cyan"), f" · {turn.step.role}, {turn.model}{paid}"))
     grid = Table.grid(padding=(0, 1, 0, 0))
     grid.add_column(style="dim", no_wrap=True)
     grid.add_column(overflow="fold")

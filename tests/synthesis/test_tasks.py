@@ -87,7 +87,14 @@ Change = Callable[[dict[str, Any]], object]
         (lambda t: t["export"].update(rlvr={}), "unknown key `export.rlvr` (known: sft)"),
         (lambda t: t.update(shots={"k": 3}), "unknown key `shots`"),
         (lambda t: t.pop("description"), "`description` is missing"),
-        (lambda t: t["steps"][1].pop("user"), "`steps[1].user` is missing"),
+        (
+            lambda t: t["steps"][1].pop("user"),
+            "step `answer`: `user` is missing, or a `dialogue` that ends with a user's",
+        ),
+        (
+            lambda t: t["steps"][1].update(dialogue=["riddel"]),
+            "`dialogue` names 'riddel', which is no field of a step that",
+        ),
         (lambda t: t.update(source="document"), "`source`: input should be 'hub' or 'none' (given: 'document')"),
         (lambda t: t.update(source="none"), "names {{persona.text}}, which `source: none` doesn't show"),
         (lambda t: t.update(language=False), "`language`: input should be a valid string (given: False, quote it)"),

@@ -17,6 +17,7 @@ PLACEHOLDER = re.compile(r"\{\{ ?([A-Za-z_][\w-]*)\.([A-Za-z_][\w-]*) ?\}\}")
 """``{{group.name}}``; anything else in braces (LaTeX, JSON, code) is plain text."""
 
 FALLBACK_LANGUAGE = "en"
+_SPEAKERS = ("user", "assistant")
 
 _UNSEEN = "\u00ad\u034f\u180e\u200b\u202a-\u202e\u2060-\u206f\u3164\ufeff\uffa0\ufff9-\ufffb\U000e0000-\U000e01ef"
 _JOINERS = "\u200c\u200d\ufe00-\ufe0f"
@@ -127,10 +128,18 @@ def _parenthesised(found: re.Match[str]) -> str:
     return f"({found[1]})" if found[1] else ")" if found[0] == "]" else "("
 
 
-def messages(step: Template, values: Values) -> list[dict[str, str]]:
-    """Return the chat messages that ask *step* with *values*: the system message, where it has one, then the user's."""
-    system = [{"role": "system", "content": render(step.system, values)}] if step.system else []
-    return [*system, {"role": "user", "content": render(step.user, values)}]
+def turns_of(step: Template, dialogue: Sequence[str] = ()) -> list[tuple[str, str]]:
+    """Return role and template of each message that asks *step*: the system's, where it has one, then the user's.
+
+    Between them stand the turns of a *dialogue* that it goes on with: fields, the first of which the user has said.
+    """
+    said = [(_SPEAKERS[number % 2], f"{{{{fields.{field}}}}}") for number, field in enumerate(dialogue)]
+    return [*([("system", step.system)] if step.system else []), *said, *([("user", step.user)] if step.user else [])]
+
+
+def messages(step: Template, values: Values, dialogue: Sequence[str] = ()) -> list[dict[str, str]]:
+    """Return the chat messages that ask *step* with *values*, as :func:`turns_of` orders them."""
+    return [{"role": role, "content": render(text, values)} for role, text in turns_of(step, dialogue)]
 
 
 def step_values(

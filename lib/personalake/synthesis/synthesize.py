@@ -54,11 +54,17 @@ def example_id(task: str, persona_id: str) -> str:
     return content_id("example", task, persona_id, _FIRST)
 
 
+def variation_of(writer: Mapping[str, Any], task: Task, seed: int) -> dict[str, str]:
+    """What is drawn on the axes of *task* for the example of one of :func:`candidates`."""
+    return draw(task.vary, seed, example_id(task.task, writer["persona_id"]))
+
+
 def first_request(writer: Mapping[str, Any], task: Task, question: Question, seed: int) -> dict[str, Any]:
     """The request to one of :func:`candidates` for the task's first step: a row of the engine's requests."""
     step, persona_id = task.first, writer["persona_id"]
-    variation = draw(task.vary, seed, example_id(task.task, persona_id))
-    values = step_values(variation, task.language_for(writer["language"]), persona=writer["text"])
+    values = step_values(
+        variation_of(writer, task, seed), task.language_for(writer["language"]), persona=writer["text"]
+    )
     # Without a persona many ask the very same: each for an answer of its own, or what repeats is our own economy.
     sample = int(persona_id[:_SAMPLE_DIGITS], 16) if task.source == "none" else 0
     return request(question, messages(step, values), persona_id, task.prompt_id(step), sample)
@@ -74,7 +80,8 @@ def later_request(
     """
     fields, persona = dict(example["fields"]), example["persona"] if step.persona else None
     values = step_values(dict(example["variation"]), example["language"], persona=persona, fields=fields)
-    return request(question, messages(step, values), example["example_id"], task.prompt_id(step), sample)
+    said = messages(step, values, step.dialogue)
+    return request(question, said, example["example_id"], task.prompt_id(step), sample)
 
 
 def first_requests(writers: DataFrame, task: Task, question: Question, seed: int) -> DataFrame:

@@ -26,6 +26,7 @@ def faults(task: Task) -> Iterator[str]:
             if brought.setdefault(field, step.id) != step.id:
                 yield f"step `{step.id}`: the field `{field}` is that of the step `{brought[field]}`"
         yield from _sees_faults(task, step, at)
+        yield from _dialogue_faults(task, step)
         yield from _template_faults(task, step)
         yield from _later_faults(step)
     if task.steps[0].answers or len({step.id for step in task.steps}) == 1:
@@ -82,6 +83,14 @@ def _schema_faults(node: Mapping[str, Any], place: str) -> Iterator[str]:
             yield from _schema_faults(items, f"{place}[]")
 
 
+def _dialogue_faults(task: Task, step: Step) -> Iterator[str]:
+    seen = {field for other in task.steps if other.id in step.sees for field in other.fields}
+    if unseen := [field for field in step.dialogue if field not in seen]:
+        yield f"step `{step.id}`: `dialogue` names {unseen[0]!r}, which is no field of a step that it `sees`"
+    if not step.user and not len(step.dialogue) % 2:
+        yield f"step `{step.id}`: `user` is missing, or a `dialogue` that ends with a user's turn"
+
+
 def _later_faults(step: Step) -> Iterator[str]:
     for key, given in (("extract", step.extract is not None), ("samples", step.samples > 1), ("persona", step.persona)):
         if given and not step.answers:
@@ -113,7 +122,8 @@ def _template_faults(task: Task, step: Step) -> Iterator[str]:
         yield f"step `{step.id}`: `user` must name {{{{persona.text}}}}"
     for other in step.sees:
         fields = {f"fields.{field}" for each in task.steps if each.id == other for field in each.fields}
-        if fields and fields.isdisjoint(used):
+        said = {f"fields.{field}" for field in step.dialogue}
+        if fields and fields.isdisjoint(used | said):
             yield f"step `{step.id}`: `user` must name {' or '.join(f'{{{{{field}}}}}' for field in sorted(fields))}"
 
 

@@ -16,7 +16,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 from pydantic_core import ErrorDetails
 
 from personalake.errors import InputError, SettingsError, nearest
-from personalake.prompts.render import FALLBACK_LANGUAGE
+from personalake.prompts.render import FALLBACK_LANGUAGE, turns_of
 from personalake.synthesis.checks import canonical
 from personalake.synthesis.extract import EXTRACTORS
 from personalake.synthesis.task_faults import faults
@@ -66,7 +66,11 @@ class Step(_Part):
         False, description="Whether a later step sees the persona, too: who speaks again in a dialogue."
     )
     system: str = Field("", description="System message: the static rules, first, so that providers can cache them.")
-    user: str = Field(min_length=1, description="User message: what changes, the persona last.")
+    dialogue: list[Name] = Field(
+        default_factory=list,
+        description="Fields that go before as turns of a conversation, the first of them a user's: what is answered.",
+    )
+    user: str = Field("", description="User message: what changes, the persona last. None where a dialogue ends so.")
     checks: list[Annotated[str, BeforeValidator(canonical)]] = Field(
         default_factory=list,
         description="Checks of each field of the reply, in order; the first that refuses one names the reason.",
@@ -165,8 +169,7 @@ class Task(_Part):
 
     def template(self, step: Step) -> str:
         """Return the messages of *step* before substitution, as JSON: the ``template`` of a row in ``prompts``."""
-        turns = [("system", step.system)] if step.system else []
-        return _canonical_json([{"role": role, "content": text} for role, text in [*turns, ("user", step.user)]])
+        return _canonical_json([{"role": role, "content": text} for role, text in turns_of(step, step.dialogue)])
 
     def prompt_name(self, step: Step) -> str:
         """Return the ``name`` of its row in ``prompts``."""
