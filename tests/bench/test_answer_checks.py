@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable
 
 import pytest
 
-from personalake.synthesis.answers import SECONDS, Same
+from personalake.synthesis.answers.same import SECONDS, Same
 from personalake.synthesis.extract import answer_is
 from tests.bench.results import Result
 from tests.conftest import SHARED

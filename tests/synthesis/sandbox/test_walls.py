@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from personalake.synthesis import sandbox
-from tests.sandboxes import SMALL, needs_sandbox, take_filter_away
+from personalake.synthesis.sandbox import execute as sandbox
+from tests.synthesis.sandbox.sandboxes import SMALL, needs_sandbox, take_filter_away
 
 pytestmark = needs_sandbox
 ROOT = Path(__file__).parents[2]

@@ -7,8 +7,8 @@ import os
 
 import pytest
 
-from personalake.synthesis import sandbox
-from tests.sandboxes import SMALL, needs_sandbox
+from personalake.synthesis.sandbox import execute as sandbox
+from tests.synthesis.sandbox.sandboxes import SMALL, needs_sandbox
 
 pytestmark = needs_sandbox
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from personalake.synthesis.syscalls import MACHINES, REFUSED, STARTS, filter_of
+from personalake.synthesis.sandbox.syscalls import MACHINES, REFUSED, STARTS, filter_of
 
 HEADERS = {
     "x86_64": Path("/usr/include/x86_64-linux-gnu/asm/unistd_64.h"),

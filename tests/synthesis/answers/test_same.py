@@ -16,9 +16,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from personalake.errors import PersonalakeError
-from personalake.synthesis import answers
-from personalake.synthesis.answer_text import DIFFERENT, EQUAL
-from personalake.synthesis.answers import Same
+from personalake.synthesis.answers import same as answers
+from personalake.synthesis.answers.same import Same
+from personalake.synthesis.answers.text import DIFFERENT, EQUAL
 from personalake.synthesis.extract import answer_is
 from tests.conftest import SHARED
 
@@ -148,7 +148,7 @@ def test_an_interrupted_comparison_leaves_nothing_for_the_next_pair(
 ) -> None:
     same.same("x+x", "2x")
     with monkeypatch.context() as patch:
-        patch.setattr("personalake.synthesis.answers._Child._byte", _interrupted)
+        patch.setattr("personalake.synthesis.answers.same._Child._byte", _interrupted)
         with pytest.raises(KeyboardInterrupt):
             same.same("x+x+x", "3x")
     assert same.same(r"\pi", r"\frac{22}{7}") == DIFFERENT
@@ -171,7 +171,7 @@ def test_closing_ends_the_child() -> None:
 def test_the_child_ends_with_a_killed_owner() -> None:
     pytest.importorskip("math_verify", reason="the extra `verify` isn't installed")
     script = (
-        "import os, signal; from personalake.synthesis.answers import Same; same = Same()\n"
+        "import os, signal; from personalake.synthesis.answers.same import Same; same = Same()\n"
         "same.same('x+x', '2x'); print(same.pid, flush=True); os.kill(os.getpid(), signal.SIGKILL)"
     )
     path = os.pathsep.join(filter(None, sys.path))

@@ -1,4 +1,4 @@
-"""The process in which math-verify compares answers: ``python -m personalake.synthesis.math_checker SECONDS BYTES``.
+"""The process in which math-verify compares answers: ``python -m personalake.synthesis.answers.checker SECONDS BYTES``.
 
 It loads math-verify once and forks; the fork answers. The kernel ends a fork that is over its processor time, even in
 the middle of one multiplication that no Python code can interrupt, and the next one is there in milliseconds. Processor

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from personalake.errors import NoSandboxError
 from personalake.settings import SandboxSettings
-from personalake.synthesis.syscalls import MACHINES, filter_of
+from personalake.synthesis.sandbox.syscalls import MACHINES, filter_of
 
 _HOME = "/python"  # Neutral, since paths turn up in what programs print.
 _TIME_ZONES = "/usr/share/zoneinfo"  # What the standard library's `zoneinfo` reads.

@@ -27,9 +27,9 @@ from typing import Literal
 
 from personalake.errors import NoSandboxError
 from personalake.settings import SandboxSettings
-from personalake.synthesis import bubblewrap, isolation
-from personalake.synthesis.sandboxed import PROGRAM, READY, TESTS
-from personalake.synthesis.watch import Limits, Watched, watch
+from personalake.synthesis.sandbox import bubblewrap, isolation
+from personalake.synthesis.sandbox.sandboxed import PROGRAM, READY, TESTS
+from personalake.synthesis.sandbox.watch import Limits, Watched, watch
 
 Outcome = Literal["ok", "failed", "timed_out", "out_of_memory", "too_much_output"]
 """How a program ended: without an error (and its asserts hold), with one, or stopped at a limit."""

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Literal
 
+from personalake.synthesis.answers.numbers import Number, comma_decimal, number, same_number
 from personalake.synthesis.extract import unwrapped
-from personalake.synthesis.numbers import Number, comma_decimal, number, same_number
 
 Reason = Literal[
     "timed_out", "too_long", "too_large", "unparsable", "incomparable", "units", "words", "crashed", "no_verifier"

@@ -15,9 +15,10 @@ from pydantic import ValidationError
 
 from personalake.errors import NoSandboxError
 from personalake.settings import SandboxSettings
-from personalake.synthesis import bubblewrap, sandbox
-from personalake.synthesis.sandbox import Ran, available, run
-from tests.sandboxes import SMALL, needs_sandbox, take_filter_away
+from personalake.synthesis.sandbox import bubblewrap
+from personalake.synthesis.sandbox import execute as sandbox
+from personalake.synthesis.sandbox.execute import Ran, available, run
+from tests.synthesis.sandbox.sandboxes import SMALL, needs_sandbox, take_filter_away
 
 CODE = "def double(x):\n    return 2 * x\n"
 

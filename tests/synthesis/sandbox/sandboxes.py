@@ -7,8 +7,8 @@ import struct
 import pytest
 
 from personalake.settings import SandboxSettings
-from personalake.synthesis import bubblewrap
-from personalake.synthesis.sandbox import available
+from personalake.synthesis.sandbox import bubblewrap
+from personalake.synthesis.sandbox.execute import available
 
 SMALL = SandboxSettings.model_validate({"seconds": 1, "memory_mb": 256, "output_kb": 64, "files_mb": 1})
 

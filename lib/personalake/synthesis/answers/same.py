@@ -20,8 +20,8 @@ from importlib.util import find_spec
 from types import TracebackType
 
 from personalake.errors import PersonalakeError
-from personalake.synthesis import math_checker as checker
-from personalake.synthesis.answer_text import DIFFERENT, EQUAL, Read, Reason, Verdict, read, settle
+from personalake.synthesis.answers import checker
+from personalake.synthesis.answers.text import DIFFERENT, EQUAL, Read, Reason, Verdict, read, settle
 
 __all__ = ["Agreement", "Reason", "Same", "Verdict"]
 

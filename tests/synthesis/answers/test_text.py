@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from personalake.synthesis.answer_text import DIFFERENT, EQUAL, Verdict, read, settle
+from personalake.synthesis.answers.text import DIFFERENT, EQUAL, Verdict, read, settle
 
 PIECES = [
     "1", "12", "1,234", "0.5", "3/4", r"\frac{1}{3}", r"\frac12", r"\sqrt{", "}", "{", "$", r"\$", r"\text{ km}", " km",
