@@ -111,11 +111,15 @@ def test_a_chain_that_is_cut_off_goes_on_with_the_same_rows_and_pays_nothing_twi
     same_rows(chained, other, WRITTEN)
 
 
+_SOLVERS = (("solver_cot", 0), ("solver_cot", 1), ("solver_other", 0))
+
+
 def test_several_roles_answer_a_step_each_as_often_as_it_is_told(spark: SparkSession, tmp_path: Path) -> None:
     task: dict[str, Any] = yaml.safe_load((ROOT / "conf" / "tasks" / "math.yaml").read_text())
     solution = task["steps"][1]
     del solution["role"]
     solution |= {"roles": {"solver_cot": 2, "solver_other": 1}}
+    task["verify"] = {"step": "solution", "kinds": 2}
     (tmp_path / "math.yaml").write_text(yaml.safe_dump(task))
     with serving(OfflineSettings(flaws=0)) as base_url:
         tasks = f"synthesize.tasks=[{{task: '{tmp_path / 'math.yaml'}', target: 3}}]"
@@ -128,4 +132,14 @@ def test_several_roles_answer_a_step_each_as_often_as_it_is_told(spark: SparkSes
         assert sums["synthesize.math.solution.solver_cot"] == [6, 6]
         assert sums["synthesize.math.solution.solver_other"] == [3, 3]
         assert sum(1 for row in lake.rows("prompts") if row["name"] == "math/solution") == 1
+        answers = {(row["example_id"], row["solver"], row["sample"]): row["answer"] for row in lake.rows("solutions")}
+        verdicts = {row["subject_id"]: row for row in lake.rows("verdicts")}
+        assert set(verdicts) == {example for example, _, _ in answers}
+        lines = (lake.folder / "export" / "math" / "train-00000-of-00001.jsonl").read_text().splitlines()
+        exported = {row["example_id"]: row["verified"] for row in map(json.loads, lines)}
+        for example, verdict in verdicts.items():
+            first, second, other = (answers[example, solver, sample] for solver, sample in _SOLVERS)
+            # The stand-ins write one number in one way, so that equal texts are all that there is to see.
+            assert verdict["passed"] == (other in (first, second))
+            assert exported[example] == (first == other)
         assert "nothing new" in lake.run(stages=("synthesize", "export")).text

@@ -26,14 +26,14 @@ from personalake.errors import InputError
 from personalake.llm.offline.settings import is_stand_in
 
 COLUMNS = (
-    "example_id", "sample", "messages", "task", "persona", "answer", "language", "licence", "source", "source_url",
-    "model", "answer_model",
+    "example_id", "sample", "messages", "task", "persona", "answer", "verified", "language", "licence", "source",
+    "source_url", "model", "answer_model",
 )  # fmt: skip
 """Columns of an exported row, in order; ``example_id`` first, so that sorting the lines sorts the rows."""
 
 _ROLES = ("user", "assistant")
 _TURNS = {"list": [{"name": "role", "dtype": "string"}, {"name": "content", "dtype": "string"}]}
-_TYPES: dict[str, dict[str, Any]] = {"sample": {"dtype": "int64"}, "messages": _TURNS}
+_TYPES: dict[str, dict[str, Any]] = {"sample": {"dtype": "int64"}, "verified": {"dtype": "bool"}, "messages": _TURNS}
 _FEATURES = [{"name": name, **_TYPES.get(name, {"dtype": "string"})} for name in COLUMNS]
 
 SHARD_ROWS = 200_000
@@ -177,9 +177,9 @@ def write_chat(
 ) -> Facts:
     """Write answered examples as chat JSONL with a card into *folder*, replacing an export that is there.
 
-    A row has ``task, example_id, sample, persona, fields (map), answer (final answer), model, answer_model, language,
-    licence, source, url``; *turns* are the fields that a user and an assistant say in turn. Rows that lack one are
-    skipped. The same rows give the same bytes in whatever order they come. The folder appears whole
+    A row has ``task, example_id, sample, persona, fields (map), answer (final answer), verified, model, answer_model,
+    language, licence, source, url``; *turns* are the fields that a user and an assistant say in turn. Rows that lack
+    one are skipped. The same rows give the same bytes in whatever order they come. The folder appears whole
     or not at all.
 
     Raises :class:`InputError` for licences that aren't accepted, and for a folder that holds anything but an export.
@@ -311,7 +311,8 @@ def card(facts: Facts) -> str:
         f"persona answered it. Made with personalake {_text(about.version)}; the requests of this task cost "
         f"US$ {about.cost_microusd / 1e6:,.2f}.",
         "`messages` are a user's and an assistant's turns. `persona` is who wrote the prompt; `answer` is the\n"
-        "final answer where the task has one. Nobody has checked that the answers are right.",
+        "final answer where the task has one, and `verified` whether several kinds of solver agree on it, null where\n"
+        "that wasn't asked. Nobody has checked that the answers are right.",
         _table(("model", "rows it had a part in"), _ranked(facts.models)),
         _table(("prompt", "version"), sorted(about.prompts.items())),
         _table(("language", "rows"), _ranked(facts.languages)),

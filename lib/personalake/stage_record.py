@@ -26,6 +26,8 @@ class StageRecord:
     waste: dict[str, int] = field(default_factory=dict)
     engine: dict[str, float] = field(default_factory=dict)
     message: str | None = None
+    said: str | None = None
+    """What became of its items, in words of its own."""
     through_rank: str | None = None
     """The highest hash rank of the rows that it has dealt with; null: it has dealt with all that there were."""
     seconds: float = 0.0
@@ -74,7 +76,7 @@ def summary(record: StageRecord) -> str:
         refused = f", {c['rejected']:,} replies refused" if c["rejected"] else ""
         parts.append(f"{c['requests']:,} requests ({c['sent']:,} sent{refused})")
     if c["items"] or not c["requests"]:
-        parts.append(f"{c['items']:,} in, {c['accepted']:,} kept")
+        parts.append(record.said or f"{c['items']:,} in, {c['accepted']:,} kept")
     parts += [
         f"{c[n]:,} {label}"
         for n, label in (("duplicates", "repeats"), ("item_rejects", "refused"), ("deferred", "waiting"))

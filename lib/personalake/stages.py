@@ -27,6 +27,7 @@ from personalake.runs import Run
 from personalake.schemas import DOCUMENTS, PERSONAS, Table
 from personalake.stage_record import StageRecord
 from personalake.synthesis.tasks import Task
+from personalake.verify import named, verify, with_verdicts
 from personalake.work import absolute
 
 
@@ -129,6 +130,7 @@ def synthesize(run: Run, inputs: Inputs) -> None:
     )
     if inputs.tasks:
         Rounds(run, inputs).work()
+        verify(run, inputs)
 
 
 def export(run: Run, inputs: Inputs) -> None:
@@ -176,9 +178,11 @@ def _chosen(run: Run, task: Task, target: int) -> DataFrame:
     answered = answers_in(store, bringing[-1]).where("sample = 0")
     answers = answered.selectExpr("example_id", "answer", "model AS answer_model", "sample")
     chosen = told.join(answers, "example_id").orderBy("rank").limit(target)
+    chosen = with_verdicts(store, task, chosen, F.lit(named(bringing[-1].role, 0)))
     persona = hub.selectExpr("persona_id", "text AS persona")
     columns = (
-        "task", "example_id", "sample", "persona", "fields", "answer", "model", "answer_model", "language",
+        "task", "example_id", "sample", "persona", "fields", "answer", "verified", "model", "answer_model",
+        "language",
         "licence", "source", "url",
     )  # fmt: skip
     return chosen.join(persona, "persona_id", "left").select(*columns)

@@ -123,6 +123,15 @@ Change = Callable[[dict[str, Any]], object]
             ),
             "`schema`.a[]: an object needs `properties`",
         ),
+        (
+            lambda t: t.update(verify={"step": "anser"}),
+            "`verify.step` names no later step `anser` (did you mean 'answer'?)",
+        ),
+        (lambda t: t.update(verify={"step": "answer"}), "`verify.kinds`: 1 role answers `answer`, and 2 shall agree"),
+        (
+            lambda t: (t["steps"][1].pop("extract"), t.update(verify={"step": "answer", "kinds": 1})),
+            "`verify.step`: `answer` has no `extract`",
+        ),
         (lambda t: t["steps"][0].update(persona=True), "`persona` belongs to a later step"),
         (
             lambda t: t["steps"][1].update(reply="tagged", tags=["riddle"]),

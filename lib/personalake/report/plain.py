@@ -93,6 +93,7 @@ STAGES = {
     "dedup": "keeps one of the personas that say the same",
     "synthesize": "lets the personas write",
     "solve": "lets a model answer what the personas wrote",
+    "verify": "looks where answers of several kinds of solver agree; what doesn't is flagged, and kept",
     "try": "what `personalake try` asked of a few personas, kept for whoever asks it again",
     "export": "writes the files to train on",
 }  # fmt: skip

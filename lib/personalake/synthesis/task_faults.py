@@ -34,6 +34,7 @@ def faults(task: Task) -> Iterator[str]:
     for step in task.steps[1:]:
         if not step.answers and step.id != task.steps[0].id:
             yield f"step `{step.id}`: only the first step stands alone; name the steps that this one `sees`"
+    yield from _verify_faults(task)
     yield from _export_faults(task, brought)
     named = {name for step in task.steps for group, name in placeholders(step.instructions) if group == "vary"}
     for axis, weights in task.vary.items():
@@ -136,6 +137,18 @@ def _unknown(task: Task, step: Step, group: str, name: str, known: set[str]) -> 
     bringing = next((other.id for other in task.steps if name in other.fields), None) if group == "fields" else None
     cure = f"list {bringing!r} under `sees`" if bringing else nearest(f"{group}.{name}", known)
     return f"has the unknown placeholder {shown} ({cure})"
+
+
+def _verify_faults(task: Task) -> Iterator[str]:
+    if task.verify is None:
+        return
+    name, steps = task.verify.step, task.verified
+    if not steps:
+        yield f"`verify.step` names no later step `{name}` ({nearest(name, [step.id for step in task.steps[1:]])})"
+    elif any(step.extract is None for step in steps):
+        yield f"`verify.step`: `{name}` has no `extract`, so it has no answer to compare"
+    elif len(steps) < task.verify.kinds:
+        yield f"`verify.kinds`: {len(steps)} role answers `{name}`, and {task.verify.kinds} shall agree; give `roles`"
 
 
 def _export_faults(task: Task, brought: Mapping[str, str]) -> Iterator[str]:

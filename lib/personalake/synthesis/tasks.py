@@ -96,6 +96,13 @@ class Step(_Part):
         return f"{self.system}\n{self.user}"
 
 
+class Verify(_Part):
+    """What makes an example verified: answers of several kinds of solver that agree."""
+
+    step: Name = Field(description="The step whose answers are held against each other: it has `extract`.")
+    kinds: int = Field(2, ge=1, description="Kinds of solver (`roles`) that have to agree.")
+
+
 class Export(_Part):
     """What is exported."""
 
@@ -122,6 +129,7 @@ class Task(_Part):
         default_factory=dict, description="Axes of variation: each value and its weight, drawn by hash per example."
     )
     steps: list[Step] = Field(min_length=2, description="The step that a persona writes, then those that follow it.")
+    verify: Verify | None = Field(None, description="What makes an example verified.")
     export: Export = Field(description="What is exported.")
 
     @model_validator(mode="before")
@@ -153,6 +161,11 @@ class Task(_Part):
             if field in step.fields:
                 return step
         raise KeyError(field)
+
+    @property
+    def verified(self) -> tuple[Step, ...]:
+        """The steps, one a role, whose answers are held against each other."""
+        return tuple(step for step in self.later if self.verify and step.id == self.verify.step)
 
     def name(self, step: Step) -> str:
         """Return what tells *step* from all others: its id, and its role where several answer it."""
@@ -237,6 +250,7 @@ _KEYS: dict[tuple[str, ...], type[BaseModel]] = {
     (): Task,
     ("steps",): Step,
     ("steps", "extract"): Extract,
+    ("verify",): Verify,
     ("export",): Export,
 }
 
