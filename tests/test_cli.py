@@ -122,7 +122,8 @@ def test_tasks_are_listed_as_json(capsys: pytest.CaptureFixture[str], monkeypatc
     monkeypatch.chdir(ROOT)
     assert main(["tasks", "--json"]) == 0
     listed = json.loads(capsys.readouterr().out)["tasks"]
-    assert [task["task"] for task in listed] == ["instruction", "math"]
+    shipped = ["dialogue", "instruction", "knowledge", "logic", "math", "math_alone", "npc", "tool"]
+    assert [task["task"] for task in listed] == shipped
 
 
 @pytest.mark.faults
