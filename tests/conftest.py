@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from pyspark.sql import SparkSession
+from pyspark.sql import DataFrame, SparkSession
 
+from personalake.dedup.survivors import Stage
 from personalake.llm.offline import OfflineSettings, plan_of, serving
 from personalake.session import HURRIED, open_session
 from tests.lake import SMALL, WHOLE, Lake, partitions, strict
@@ -33,6 +35,19 @@ def spark(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SparkSession]:
     session = open_session(conf, log=folder / "spark.log")
     yield session
     session.stop()
+
+
+@pytest.fixture
+def stage(spark: SparkSession, tmp_path: Path) -> Stage:
+    """Writes a frame down under a name, which may come again, and returns what reads it back."""
+    numbers = itertools.count()
+
+    def write(frame: DataFrame, name: str) -> DataFrame:
+        path = str(tmp_path / f"{next(numbers)}-{name}")
+        frame.write.parquet(path)
+        return spark.read.schema(frame.schema).parquet(path)
+
+    return write
 
 
 @pytest.fixture(scope="session")
