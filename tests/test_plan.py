@@ -29,12 +29,21 @@ from personalake.planning.arithmetic import (
     task_need,
     weakest,
 )
+from personalake.planning.specs import specs
 from personalake.work import Folder
 from tests.conftest import ROOT
 from tests.lake import CORPUS, Lake, ledger
 
 ONE_FILE = [f"corpus.paths=['{CORPUS / 'pages.jsonl'}']", "synthesize.tasks=[{task: math, target: 4}]"]
 ALL, HALF = Figure(1.0, "measured", 100), Figure(0.5, "measured", 100)
+
+
+def test_every_shipped_task_can_be_planned(spark: SparkSession, endpoint: str, tmp_path: Path) -> None:
+    names = sorted(path.stem for path in (ROOT / "conf" / "tasks").glob("*.yaml"))
+    tasks = ", ".join(f"{{task: {name}, target: 5}}" for name in names)
+    inputs = Lake(spark, tmp_path / "lake", endpoint).inputs(f"synthesize.tasks=[{tasks}]", stages=())
+    found = specs(inputs)
+    assert {stage.split(".")[1] for stage in found if stage.startswith("synthesize.")} == set(names)
 
 
 def test_of_two_figures_the_one_on_more_rows_counts_and_of_equals_the_first() -> None:

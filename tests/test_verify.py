@@ -20,7 +20,7 @@ def same() -> Iterator[Same]:
 
 def _judged(same: Same, kinds: int, **answers: list[str | None]) -> tuple[bool, float, dict[str, Any]]:
     given_answers = [
-        {"solver": solver, "sample": sample, "answer": answer}
+        {"solver": solver, "sample": sample, "answer": answer, "model": solver.partition("_")[0], "prompt_id": "p"}
         for solver, each in sorted(answers.items())
         for sample, answer in enumerate(each)
     ]
@@ -38,6 +38,11 @@ def test_one_kind_alone_verifies_nothing_however_often_it_says_so(same: Same) ->
     passed, score, evidence = _judged(same, 2, cot=["7", "7", "7"], pot=["9"])
     assert (passed, score, evidence["answer"]) == (False, 3 / 4, "7")
     assert _judged(same, 1, cot=["7"], pot=[])[0]
+
+
+def test_two_roles_of_one_model_and_prompt_are_one_kind(same: Same) -> None:
+    assert not _judged(same, 2, cot_a=["7"], cot_b=["7"])[0]
+    assert _judged(same, 2, cot_a=["7"], cot_b=["7"], other=["7"])[0]
 
 
 def test_an_example_without_an_answer_is_not_verified(same: Same) -> None:

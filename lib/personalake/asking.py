@@ -117,9 +117,22 @@ def examples_by_state(store: Store, inputs: Inputs) -> DataFrame:
     )
 
 
-def answers_in(store: Store, step: Step) -> DataFrame:
+def answers_in(store: Store, step: Step, after_seq: int = 0) -> DataFrame:
     """The rows of `solutions` that *step* has brought, of whichever task."""
-    return store.read("solutions").where((F.col("step") == step.id) & (F.col("solver") == step.role))
+    rows = store.read("solutions", after_seq=after_seq)
+    return rows.where((F.col("step") == step.id) & (F.col("solver") == step.role))
+
+
+def first_answers(store: Store, steps: Sequence[Step]) -> DataFrame:
+    """Of each example and step the answer that counts: of the first of *steps* with that id, and of its lowest sample.
+
+    Columns: example_id, step, solver, sample, text, fields, answer, model. Where one was refused, the next one counts.
+    """
+    named = (answers_in(store, step).withColumn("place", F.lit(place)) for place, step in enumerate(steps))
+    told = functools.reduce(DataFrame.unionByName, named)
+    answer = F.struct("solver", "sample", "text", "fields", "answer", "model")
+    first = F.min_by(answer, F.struct("place", "sample")).alias("first")
+    return told.groupBy("example_id", "step").agg(first).select("example_id", "step", "first.*")
 
 
 def examples_without(store: Store, task: Task, step: Step) -> DataFrame:
@@ -140,15 +153,15 @@ def seen_by(store: Store, task: Task, step: Step, examples: DataFrame) -> DataFr
 
 
 def with_answers(store: Store, steps: Sequence[Step], examples: DataFrame) -> DataFrame:
-    """*examples* whose `fields` have those of their first answers in *steps*, too; without those that lack one."""
+    """*examples* whose `fields` have those of :func:`first_answers` in *steps*, too; without those that lack one."""
     if not steps:
         return examples
-    told = functools.reduce(DataFrame.unionByName, (answers_in(store, step) for step in steps)).where("sample = 0")
+    told = first_answers(store, steps)
     fields = F.coalesce("fields", F.create_map("step", "text"))
     each = told.select("example_id", F.map_entries(fields).alias("entries"))
     brought = F.map_from_entries(F.flatten(F.collect_list("entries"))).alias("brought")
     whole = each.groupBy("example_id").agg(brought, F.count("*").alias("answers"))
-    found = examples.join(whole.where(F.col("answers") == len(steps)), "example_id")
+    found = examples.join(whole.where(F.col("answers") == len({step.id for step in steps})), "example_id")
     return found.withColumn("fields", F.map_concat("fields", "brought")).drop("brought", "answers")
 
 

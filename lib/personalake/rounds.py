@@ -100,8 +100,7 @@ class Rounds:
         store = self._run.store
         if not step.answers:
             return store.read("examples", after_seq=since).where(F.col("task") == task.task)
-        solutions = store.read("solutions", after_seq=since)
-        solutions = solutions.where((F.col("step") == step.id) & (F.col("solver") == step.role))
+        solutions = asking.answers_in(store, step, since)
         examples = store.read("examples").where(F.col("task") == task.task)
         return solutions.join(examples.select("example_id"), "example_id", "left_semi")
 

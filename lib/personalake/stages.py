@@ -12,7 +12,7 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from personalake import __version__, growth, own_personas
-from personalake.asking import answers_in, stage_name, with_answers
+from personalake.asking import first_answers, stage_name, with_answers
 from personalake.compare import compare_pages
 from personalake.corpus import ingest as corpus
 from personalake.corpus.files import DELTA
@@ -27,7 +27,7 @@ from personalake.runs import Run
 from personalake.schemas import DOCUMENTS, PERSONAS, Table
 from personalake.stage_record import StageRecord
 from personalake.synthesis.tasks import Task
-from personalake.verify import named, verify, with_verdicts
+from personalake.verify import verify, with_verdicts
 from personalake.work import absolute
 
 
@@ -167,18 +167,13 @@ def export(run: Run, inputs: Inputs) -> None:
 
 def _chosen(run: Run, task: Task, target: int) -> DataFrame:
     """The examples that count towards the target, lowest ranks first, with the fields that are exported."""
-    store, bringing = run.store, [task.bringing(field) for field in task.export.sft]
+    store, ids = run.store, [task.bringing(field).id for field in task.export.sft]
     examples, hub = store.read("examples"), store.read("hub")
-    later = [step for step in dict.fromkeys(step.id for step in bringing) if step != task.first.id]
-    told = with_answers(
-        store,
-        [next(step for step in task.later if step.id == name) for name in later],
-        examples.where(examples["task"] == task.task),
-    )
-    answered = answers_in(store, bringing[-1]).where("sample = 0")
-    answers = answered.selectExpr("example_id", "answer", "model AS answer_model", "sample")
-    chosen = told.join(answers, "example_id").orderBy("rank").limit(target)
-    chosen = with_verdicts(store, task, chosen, F.lit(named(bringing[-1].role, 0)))
+    steps = [step for step in task.later if step.id in ids]
+    told = with_answers(store, steps, examples.where(examples["task"] == task.task))
+    last = first_answers(store, [step for step in steps if step.id == ids[-1]])
+    answers = last.selectExpr("example_id", "answer", "model AS answer_model", "solver", "sample")
+    chosen = with_verdicts(store, task, told.join(answers, "example_id").orderBy("rank").limit(target))
     persona = hub.selectExpr("persona_id", "text AS persona")
     columns = (
         "task", "example_id", "sample", "persona", "fields", "answer", "verified", "model", "answer_model",

@@ -1,7 +1,8 @@
 """Answers of several kinds of solver held against each other: what agrees is verified, the rest is flagged, and kept.
 
-One model's many answers share its errors, so a vote counts kinds of solver (roles): another model, or a program instead
-of a chain of thought.
+One model's many answers share its errors, so a vote counts kinds of solver: another model, or another prompt, such as
+one for a program instead of a chain of thought. Two roles that ask one model the same are one kind, whatever they are
+called.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import pyarrow as pa
-from pyspark.sql import Column, DataFrame
+from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from personalake.asking import answers_in, stage_name
@@ -49,7 +50,7 @@ def _verify(run: Run, task: Task) -> StageRecord | None:
     mine = store.read("examples").where(F.col("task") == task.task).select("example_id")
     new = answers.where(F.col("seq") > run.through(stage)).select("example_id").distinct()
     told = answers.join(mine, "example_id", "left_semi").join(new, "example_id", "left_semi")
-    each = F.array_sort(F.collect_list(F.struct("solver", "sample", "answer"))).alias("answers")
+    each = F.array_sort(F.collect_list(F.struct("solver", "sample", "answer", "model", "prompt_id"))).alias("answers")
     judged = store.stage(judge(told.groupBy("example_id").agg(each), task.verify.kinds if task.verify else 1), stage)
     known = {"check": F.lit(CHECK), "version": F.lit(f"{run.seq:06d}"), "sample": F.lit(0)}
     rows = judged.withColumns(known).join(store.read("verdicts"), list(VERDICTS.key), "left_anti")
@@ -61,7 +62,7 @@ def _verify(run: Run, task: Task) -> StageRecord | None:
 
 
 def judge(answers: DataFrame, kinds: int) -> DataFrame:
-    """Judge examples (example_id, answers: an array of solver, sample and answer) by whether so many *kinds* agree."""
+    """Judge examples (example_id, and an array of their answers) by whether so many *kinds* of solver agree."""
 
     def body(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         with Same() as same:
@@ -83,7 +84,7 @@ def judged(example: Mapping[str, Any], kinds: int, same: Same) -> dict[str, Any]
     best = max(classes, key=lambda each: (len(_kinds(each)), len(each)), default=[])
     evidence = {
         "answer": best[0]["answer"] if best else None,
-        "agree": [named(each["solver"], each["sample"]) for each in best],
+        "agree": [f"{each['solver']}#{each['sample']}" for each in best],
         "of": len(answers),
         "undecided": sorted({*found.undecided}),
     }
@@ -95,17 +96,12 @@ def judged(example: Mapping[str, Any], kinds: int, same: Same) -> dict[str, Any]
     }
 
 
-def _kinds(answers: Iterable[Mapping[str, Any]]) -> set[str]:
-    return {each["solver"] for each in answers}
+def _kinds(answers: Iterable[Mapping[str, Any]]) -> set[tuple[str, str]]:
+    return {(each["model"], each["prompt_id"]) for each in answers}
 
 
-def named(solver: str, sample: int) -> str:
-    """How the evidence names an answer."""
-    return f"{solver}#{sample}"
-
-
-def with_verdicts(store: Store, task: Task, rows: DataFrame, answer: Column) -> DataFrame:
-    """*rows* (example_id) with `verified`: whether the *answer*, as :func:`named`, is one that several kinds agree on.
+def with_verdicts(store: Store, task: Task, rows: DataFrame) -> DataFrame:
+    """*rows* (example_id, solver, sample) with `verified`: whether that answer is one that several kinds agree on.
 
     Null where the task isn't verified, or the example not yet.
     """
@@ -115,5 +111,5 @@ def with_verdicts(store: Store, task: Task, rows: DataFrame, answer: Column) -> 
     last = F.max_by(F.struct("passed", "evidence"), "version").alias("said")
     said = verdicts.groupBy(F.col("subject_id").alias("example_id")).agg(last)
     agrees = F.from_json("said.evidence", "agree array<string>")["agree"]
-    within = F.col("said.passed") & F.array_contains(agrees, answer)
+    within = F.col("said.passed") & F.array_contains(agrees, F.concat_ws("#", "solver", "sample"))
     return rows.join(said, "example_id", "left").withColumn("verified", within).drop("said")

@@ -121,10 +121,12 @@ def _steps(inputs: Inputs, task: Task, asked: Mapping[str, Question]) -> Iterato
 
         def asks(text: str, step: Any = step, question: Question = question) -> dict[str, Any]:  # noqa: ANN401
             if not step.answers:
-                writer = {"persona_id": "", "text": text, "language": "en"}
+                writer = {"persona_id": "0" * 64, "text": text, "language": "en"}
                 return first_request(writer, task, question, seed)
             variation = list(draw(task.vary, seed, "").items())
-            fields = [(field, text) for each in task.steps if each.id in step.sees for field in each.fields]
+            # A reply's fields share its length.
+            seen = [each for each in task.steps if each.id in step.sees]
+            fields = [(field, text[: len(text) // len(each.fields)]) for each in seen for field in each.fields]
             example = {"example_id": "", "fields": fields, "variation": variation, "language": "en", "persona": text}
             return later_request(example, task, step, question, 0)
 

@@ -138,11 +138,8 @@ def verdicts(answer: Mapping[str, Any], step: Step) -> Iterator[tuple[str, str |
         return
     for name, text in fields.items():
         beside = f"{name} " if len(fields) > 1 else ""
-        yield from ((f"{beside}{check}", reason) for check, reason in _verdicts(text, answer, step))
-
-
-def _verdicts(text: str, answer: Mapping[str, Any], step: Step) -> Iterator[tuple[str, str | None]]:
-    return checks.verdicts(step.checks, text, context(answer, step))
+        for check, reason in checks.verdicts(step.checks, text, context(answer, step)):
+            yield f"{beside}{check}", reason
 
 
 def _read(answer: Mapping[str, Any], step: Step) -> dict[str, str] | Refusal:

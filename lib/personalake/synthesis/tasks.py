@@ -100,7 +100,7 @@ class Verify(_Part):
     """What makes an example verified: answers of several kinds of solver that agree."""
 
     step: Name = Field(description="The step whose answers are held against each other: it has `extract`.")
-    kinds: int = Field(2, ge=1, description="Kinds of solver (`roles`) that have to agree.")
+    kinds: int = Field(2, ge=1, description="Kinds of solver (a model, with its prompt) that have to agree.")
 
 
 class Export(_Part):

@@ -71,7 +71,7 @@ def test_no_kind_of_socket_can_be_opened() -> None:
     [
         "/written",
         "/home/written",
-        "/root/written",
+        "/var/written",
         "/tmp/../written",
         "/dev/written",
         "/usr/written",
